@@ -1,0 +1,1 @@
+"""Checkpoints: located, verified, planned and read."""

@@ -1,0 +1,1 @@
+"""Published model formats: their configs and tensor names, framework-free."""

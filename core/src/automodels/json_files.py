@@ -1,0 +1,92 @@
+"""Strict, bounded JSON.
+
+Files from elsewhere are read with the rules of RFC 8259 and none of Python's leniency: duplicate keys, NaN and
+Infinity, trailing bytes, deep nesting and oversize files are refused with a sentence each.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any
+
+from automodels.errors import AutomodelsError, CheckpointNotFoundError, ConfigFileError
+from automodels.plugins.scan import shown
+
+CONFIG_BYTES = 16 << 20  # data_config-like files of real repositories reach some megabytes
+DEPTH = 32
+
+
+def read_json_object(
+    path: str | os.PathLike[str], *, limit: int = CONFIG_BYTES, error: type[AutomodelsError] = ConfigFileError
+) -> dict[str, Any]:
+    """The JSON object in a file; raises `error` with one sentence, CheckpointNotFoundError when there is no file."""
+    what = os.path.basename(path)
+    try:
+        with open(path, "rb") as stream:
+            data = stream.read(limit + 1)
+    except FileNotFoundError as missing:
+        raise CheckpointNotFoundError(f"{os.fspath(path)} is missing.") from missing
+    except OSError as failure:
+        raise error(f"{os.fspath(path)} cannot be read: {failure.strerror}.") from failure
+    if len(data) > limit:
+        raise error(f"{os.fspath(path)} has more than {limit} bytes; a file of this kind is never that large.")
+    return parse_json_object(data, what=os.fspath(path) if what else "JSON", error=error)
+
+
+def parse_json_object(
+    data: bytes, *, what: str, error: type[AutomodelsError] = ConfigFileError, depth: int = DEPTH
+) -> dict[str, Any]:
+    """The JSON object in `data`; `what` names it in errors."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as failure:
+        raise error(f"{what} is not UTF-8: byte {failure.start} is {data[failure.start]:#04x}.") from failure
+    try:
+        value = json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite)
+    except RecursionError as failure:
+        raise error(f"{what} is nested more than {depth} levels deep.") from failure
+    except ValueError as failure:
+        raise error(f"{what} is not strict JSON: {failure}.") from failure
+    if not isinstance(value, dict):
+        raise error(f"{what} holds {_kind(value)}, not an object.")
+    if _depth_exceeds(value, depth):
+        raise error(f"{what} is nested more than {depth} levels deep.")
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {shown(twice)} stands there twice")
+    return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large for a number")
+    return value
+
+
+def _kind(value: Any) -> str:
+    names = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
+    return names.get(type(value), "null")
+
+
+def _depth_exceeds(value: Any, depth: int) -> bool:
+    level = [value]
+    while level:
+        depth -= 1
+        if depth < 0:
+            return True
+        children = (c for v in level for c in (v.values() if isinstance(v, dict) else v))
+        level = [child for child in children if isinstance(child, dict | list)]
+    return False

@@ -1,0 +1,1 @@
+"""Plugins: found, read, chosen and activated."""

@@ -1,0 +1,69 @@
+"""Plugins and entries: the rows of the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from automodels.plugins.manifest import Manifest
+from automodels.plugins.problems import Problem
+
+FIRST_PARTY = frozenset({
+    "flax-runtime", "flax-bert", "flax-opt", "flax-gptneo", "torch-runtime", "torch-heads",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plugin:
+    """One installed plugin."""
+
+    name: str
+    version: str
+    location: str
+    """The directory of its package, or of its metadata when the package was not found."""
+
+    editable: bool
+    manifest: Manifest | None
+    """None when it could not be read."""
+
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """`ok`, `empty` (offers nothing), `disabled`, `incompatible` or `broken`; only the first may be chosen."""
+        codes = {problem.code for problem in self.problems if problem.fatal}
+        if codes - {"P301", "P302"}:
+            return "broken"
+        if "P301" in codes:
+            return "incompatible"
+        if "P302" in codes:
+            return "disabled"
+        manifest = self.manifest
+        if manifest is None:
+            return "ok"  # registered at run time
+        return "ok" if manifest.models or manifest.backends or manifest.tasks else "empty"
+
+    @property
+    def fatal(self) -> Problem | None:
+        """The first reason why it may not be used."""
+        return next((problem for problem in self.problems if problem.fatal), None)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({'editable, ' if self.editable else ''}{self.location})"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """Model type × task × framework of one plugin."""
+
+    plugin: Plugin
+    model_type: str
+    task: str
+    framework: str
+    config: str | type
+    """Reference of the config class, or the class itself when it was registered at run time."""
+
+    model: str | type
+    """Reference of the model class, or the class itself."""
+
+    requires: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()

@@ -1,0 +1,166 @@
+"""Activation: the only place where code of a plugin is imported.
+
+What may go wrong in foreign code becomes a `PluginError` that names the plugin: an exception, an attempt to end the
+process, a missing class. An import cannot be interrupted safely; one that takes long is named in a warning.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from automodels.errors import PluginHookError, PluginImportError, PluginReferenceError
+from automodels.plugins.entries import Plugin
+from automodels.plugins.hooks import Hooks
+
+SLOW_IMPORT_SECONDS = 20.0
+logger = logging.getLogger("automodels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivePlugin:
+    """A plugin whose hooks are registered and whose classes may be imported."""
+
+    plugin: Plugin
+    hooks: Any
+    """The `pluggy.PluginManager.hook` of this plugin alone."""
+
+    def load(self, reference: str | type) -> Any:
+        """The object that a reference of the manifest names."""
+        return load_reference(reference, self.plugin)
+
+    def configure(self, config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+        """`options` of from_pretrained with the changes that the plugin's `configure_load` wants."""
+        merged = dict(options)
+        with _foreign_hook(self.plugin, "configure_load"):
+            for changes in self.hooks.configure_load(config=config, options=dict(merged)):
+                merged |= changes
+        return merged
+
+    def observe_loaded(self, model: Any, report: Any) -> None:
+        """Tells the plugin's observers; what they raise is logged and stops nothing."""
+        for implementation in self.hooks.model_loaded.get_hookimpls():
+            arguments = {"model": model, "report": report}
+            try:
+                implementation.function(*(arguments[name] for name in implementation.argnames))
+            except Exception:  # foreign code: a failing observer must not cost the user the loaded model
+                logger.warning("The hook model_loaded of plugin %s failed.", self.plugin.name, exc_info=True)
+
+
+_active: dict[tuple[str, str, str], ActivePlugin] = {}
+_lock = threading.RLock()
+
+
+def activate(plugin: Plugin) -> ActivePlugin:
+    """Registers the hooks of a chosen plugin, once.
+
+    Raises PluginImportError when the hook module cannot be imported, PluginHookError when a hook does not fit its
+    specification; the plugin is then not registered at all.
+    """
+    key = (plugin.name, plugin.version, plugin.location)
+    with _lock:
+        if key not in _active:
+            _active[key] = ActivePlugin(plugin=plugin, hooks=_registered_hooks(plugin))
+        return _active[key]
+
+
+def load_reference(reference: str | type, plugin: Plugin) -> Any:
+    """Imports `package.module:name` on behalf of a plugin.
+
+    Raises PluginImportError when the module cannot be imported, PluginReferenceError when it lacks the name.
+    """
+    if not isinstance(reference, str):
+        return reference
+    module_name, _, name = reference.partition(":")
+    found: Any = _import(module_name, plugin)
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            raise PluginReferenceError(
+                f"The manifest of {plugin} names {reference}, but {module_name} has no {name!r}.",
+                hints=[f"Run: pip install --upgrade {plugin.name}"],
+            ) from error
+    return found
+
+
+def _registered_hooks(plugin: Plugin) -> Any:
+    import pluggy
+
+    manager = pluggy.PluginManager("automodels")
+    manager.add_hookspecs(Hooks)
+    module_name = plugin.manifest.hooks if plugin.manifest else None
+    if module_name is not None:
+        module = _import(module_name, plugin)
+        try:
+            manager.register(module, name=plugin.name)
+            manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            manager.unregister(name=plugin.name)
+            message = f"The hooks of {plugin} do not fit: {error}"
+            raise PluginHookError(message, hints=[f"Run: pip install --upgrade {plugin.name}"]) from error
+    return manager.hook
+
+
+def _import(module_name: str, plugin: Plugin) -> Any:
+    with _guarded_environment(plugin), _named_when_slow(module_name, plugin):
+        try:
+            return importlib.import_module(module_name)
+        except SystemExit as error:
+            message = f"Importing {module_name} of {plugin} tried to end the process (SystemExit: {error})."
+            raise PluginImportError(message, hints=[f"Disable it: AUTOMODELS_DISABLE={plugin.name}"]) from error
+        except Exception as error:
+            message = f"Importing {module_name} of {plugin} failed with {type(error).__name__}: {_first_line(error)}"
+            raise PluginImportError(message, hints=[f"Run: registry explain --plugin {plugin.name}"]) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "(no message)")[:300]
+
+
+@contextmanager
+def _guarded_environment(plugin: Plugin) -> Iterator[None]:
+    """Undoes changes of AUTOMODELS_ variables: a plugin may not change how plugins are chosen. Others are reported."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        changed = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
+        ours = sorted(name for name in changed if name.startswith("AUTOMODELS_"))
+        for name in ours:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
+        if ours:
+            logger.warning("Plugin %s changed %s while it was imported; undone.", plugin.name, ", ".join(ours))
+        if others := sorted(changed - set(ours)):
+            logger.info("Importing plugin %s changed the environment: %s.", plugin.name, ", ".join(others))
+
+
+@contextmanager
+def _named_when_slow(module_name: str, plugin: Plugin) -> Iterator[None]:
+    message = "Importing %s of plugin %s has taken %g s so far; AUTOMODELS_DISABLE=%s leaves it out."
+    arguments = (message, module_name, plugin.name, SLOW_IMPORT_SECONDS, plugin.name)
+    timer = threading.Timer(SLOW_IMPORT_SECONDS, logger.warning, arguments)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _foreign_hook(plugin: Plugin, hook: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        message = f"The hook {hook} of {plugin} failed with {type(error).__name__}: {_first_line(error)}"
+        raise PluginHookError(message, hints=[f"Disable it: AUTOMODELS_DISABLE={plugin.name}"]) from error

@@ -1,0 +1,288 @@
+"""The manifest `automodels.toml`: what a plugin offers, as data.
+
+Reading it runs no plugin code. Whatever the file holds, the result is a `Manifest` together with the problems that were
+found; sizes, counts and character sets are bounded. The reference is docs/manifest.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from automodels.errors import nearest
+from automodels.plugins.problems import Problem
+from automodels.plugins.scan import read_bounded, shown
+
+T = TypeVar("T")
+
+SCHEMA = 1
+MANIFEST_BYTES = 256 << 10
+TABLES = 512  # models, backends or tasks in one manifest
+FRAMEWORKS = ("flax", "torch")  # in the order in which they are taken when nothing else decides
+
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)
+REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+AUTO_CLASS = re.compile(r"AutoModel(?:For[A-Z]\w{0,60})?", re.ASCII)
+_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelTable:
+    """A `[[model]]` table: one model type in one framework."""
+
+    model_type: str
+    framework: str
+    config: str
+    """Reference of the config class."""
+
+    tasks: Mapping[str, str]
+    """Task → reference of the model class."""
+
+    requires: tuple[str, ...] = ()
+    """PEP 508 requirements beyond the distribution's own."""
+
+    architectures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BackendTable:
+    """A `[[backend]]` table: a way of computing attention, and where it can run."""
+
+    name: str
+    framework: str
+    implementation: str
+    """Reference of the attention function."""
+
+    devices: tuple[str, ...] = ("cpu", "cuda", "tpu")
+    dtypes: tuple[str, ...] = ()
+    """Computation dtypes it supports; empty means all."""
+
+    min_capability: int = 0
+    """Least CUDA compute capability, times ten (80 for 8.0)."""
+
+    priority: int = 100
+    """The highest one that qualifies is taken."""
+
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TaskTable:
+    """A `[[task]]` table: a task that the core does not know, and the auto class for it."""
+
+    name: str
+    auto_class: str
+    summary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Manifest:
+    """Everything that a plugin offers."""
+
+    name: str
+    api: str
+    """PEP 440 range of plugin API versions."""
+
+    summary: str = ""
+    hooks: str | None = None
+    """Module with pluggy hook implementations."""
+
+    models: tuple[ModelTable, ...] = ()
+    backends: tuple[BackendTable, ...] = ()
+    tasks: tuple[TaskTable, ...] = ()
+
+
+def read_manifest(file: str) -> tuple[Manifest | None, tuple[Problem, ...]]:
+    """The manifest in `file` and what is wrong with it; None when a problem is fatal."""
+    data = read_bounded(file, MANIFEST_BYTES)
+    if data is None:
+        return None, (_unreadable(file),)
+    import tomllib
+
+    try:
+        raw = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and TOMLDecodeError are ValueErrors
+        reason = "nested too deeply" if isinstance(error, RecursionError) else shown(str(error))
+        return None, (Problem(code="P203", message=f"{file} is not TOML: {reason}"),)
+    return parse_manifest(raw)
+
+
+def parse_manifest(raw: Mapping[str, Any]) -> tuple[Manifest | None, tuple[Problem, ...]]:
+    """A manifest from its TOML data; None when a problem is fatal."""
+    reader = _Reader()
+    if raw.get("schema") != SCHEMA or isinstance(raw["schema"], bool):
+        message = f"schema is {shown(raw.get('schema'))}; this version reads schema {SCHEMA}"
+        return None, (Problem(code="P205", message=message),)
+    manifest = reader.manifest(raw)
+    problems = tuple(reader.problems)
+    return (None if any(problem.fatal for problem in problems) else manifest), problems
+
+
+def _unreadable(file: str) -> Problem:
+    import os
+
+    if not os.path.isfile(file):
+        return Problem(code="P201", message=f"{file} is missing")
+    size = os.path.getsize(file)
+    if size > MANIFEST_BYTES:
+        return Problem(code="P202", message=f"{file} has {size} bytes, more than {MANIFEST_BYTES}")
+    return Problem(code="P201", message=f"{file} cannot be read")
+
+
+@dataclass
+class _Reader:
+    """Takes typed values out of TOML tables and notes what does not fit."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def manifest(self, raw: Mapping[str, Any]) -> Manifest:
+        self.only_known(raw, "the manifest", ("schema", "name", "api", "summary", "hooks", "model", "backend", "task"))
+        api = self.text(raw, "api", "the manifest")
+        self.check_range(api)
+        return Manifest(
+            name=self.name(raw, "name", "the manifest"),
+            api=api,
+            summary=self.text(raw, "summary", "the manifest", default="", length=200),
+            hooks=self.text(raw, "hooks", "the manifest", form=_MODULE) if "hooks" in raw else None,
+            models=self.tables(raw, "model", self.model),
+            backends=self.tables(raw, "backend", self.backend),
+            tasks=self.tables(raw, "task", self.task),
+        )
+
+    def model(self, raw: Mapping[str, Any], where: str) -> ModelTable:
+        self.only_known(raw, where, ("model_type", "framework", "config", "requires", "architectures", "tasks"))
+        tasks = raw.get("tasks", {})
+        if not isinstance(tasks, dict) or not 0 < len(tasks) <= 64:
+            self.wrong(f"tasks of {where} is not a table of 1 to 64 references")
+            tasks = {}
+        return ModelTable(
+            model_type=self.name(raw, "model_type", where),
+            framework=self.framework(raw, where),
+            config=self.reference(raw, "config", where),
+            requires=self.requirements(raw, where),
+            architectures=self.names(raw, "architectures", where),
+            tasks={
+                self.checked(task, NAME, f"a task of {where}"): self.reference(tasks, task, f"tasks of {where}")
+                for task in tasks
+            },
+        )
+
+    def backend(self, raw: Mapping[str, Any], where: str) -> BackendTable:
+        known = ("name", "framework", "implementation", "devices", "dtypes", "min_capability", "priority", "requires")
+        self.only_known(raw, where, known)
+        return BackendTable(
+            name=self.name(raw, "name", where),
+            framework=self.framework(raw, where),
+            implementation=self.reference(raw, "implementation", where),
+            devices=self.names(raw, "devices", where) or ("cpu", "cuda", "tpu"),
+            dtypes=self.names(raw, "dtypes", where),
+            min_capability=self.number(raw, "min_capability", where, default=0),
+            priority=self.number(raw, "priority", where, default=100),
+            requires=self.requirements(raw, where),
+        )
+
+    def task(self, raw: Mapping[str, Any], where: str) -> TaskTable:
+        self.only_known(raw, where, ("name", "auto_class", "summary"))
+        return TaskTable(
+            name=self.name(raw, "name", where),
+            auto_class=self.text(raw, "auto_class", where, form=AUTO_CLASS),
+            summary=self.text(raw, "summary", where, default="", length=200),
+        )
+
+    def tables(self, raw: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any], str], T]) -> tuple[T, ...]:
+        found = raw.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
+            self.wrong(f"{key} is not a list of tables; write [[{key}]]")
+            return ()
+        if len(found) > TABLES:
+            self.wrong(f"{len(found)} [[{key}]] tables, more than {TABLES}")
+            return ()
+        return tuple(read(table, f"[[{key}]] number {number}") for number, table in enumerate(found, start=1))
+
+    def text(
+        self,
+        raw: Mapping[str, Any],
+        key: str,
+        where: str,
+        *,
+        default: str | None = None,
+        length: int = 120,
+        form: re.Pattern[str] | None = None,
+    ) -> str:
+        value = raw.get(key, default)
+        if value is None:
+            self.wrong(f"{key} is missing in {where}")
+        elif not isinstance(value, str) or len(value) > length or not value.isprintable():
+            self.wrong(f"{key} of {where} is {shown(value)}, not a printable string of at most {length} characters")
+        elif form is not None and form.fullmatch(value) is None:
+            self.wrong(f"{key} of {where} is {shown(value)}, which has the wrong form")
+        else:
+            return value
+        return ""
+
+    def name(self, raw: Mapping[str, Any], key: str, where: str) -> str:
+        return self.text(raw, key, where, form=NAME)
+
+    def reference(self, raw: Mapping[str, Any], key: str, where: str) -> str:
+        value = self.text(raw, key, where, length=200)
+        if value and REFERENCE.fullmatch(value) is None:
+            self.wrong(f"{shown(key)} of {where} is {shown(value)}, not a reference 'package.module:name'")
+        return value
+
+    def framework(self, raw: Mapping[str, Any], where: str) -> str:
+        value = self.text(raw, "framework", where)
+        if value and value not in FRAMEWORKS:
+            self.wrong(f"framework of {where} is {shown(value)}, not one of {', '.join(FRAMEWORKS)}")
+        return value
+
+    def names(self, raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+        return tuple(self.checked(value, NAME, f"{key} of {where}") for value in self.items(raw, key, where))
+
+    def requirements(self, raw: Mapping[str, Any], where: str) -> tuple[str, ...]:
+        found = self.items(raw, "requires", where)
+        for value in found:
+            if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 200:
+                self.wrong(f"requires of {where} has {shown(value)}, not a requirement")
+                return ()
+        return tuple(found)
+
+    def items(self, raw: Mapping[str, Any], key: str, where: str) -> list[Any]:
+        found = raw.get(key, [])
+        if isinstance(found, list) and len(found) <= 64:
+            return found
+        self.wrong(f"{key} of {where} is not a list of at most 64 entries")
+        return []
+
+    def number(self, raw: Mapping[str, Any], key: str, where: str, *, default: int) -> int:
+        value = raw.get(key, default)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
+            return value
+        self.wrong(f"{key} of {where} is {shown(value)}, not a whole number from 0 to 1000000")
+        return default
+
+    def checked(self, value: object, form: re.Pattern[str], where: str) -> str:
+        if isinstance(value, str) and form.fullmatch(value) is not None:
+            return value
+        self.wrong(f"{where} has {shown(value)}, which has the wrong form")
+        return ""
+
+    def check_range(self, api: str) -> None:
+        from automodels.plugins.requirements import admits
+
+        try:
+            admits(api, "1.0")
+        except ValueError:
+            self.wrong(f"api of the manifest is {shown(api)}, not a version range such as '>=1.0,<2'")
+
+    def only_known(self, raw: Mapping[str, Any], where: str, known: tuple[str, ...]) -> None:
+        for key in raw:
+            if key not in known:
+                guess = nearest(key, known)
+                hint = f"; did you mean {guess!r}?" if guess else ""
+                message = f"{where} has the unknown key {shown(key)}{hint}"
+                self.problems.append(Problem(code="P206", message=message, fatal=False))
+
+    def wrong(self, message: str) -> None:
+        self.problems.append(Problem(code="P204", message=message))

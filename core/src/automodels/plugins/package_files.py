@@ -1,0 +1,72 @@
+"""Where an installed package's files lie, by path arithmetic alone.
+
+`importlib.util.find_spec("a.b")` imports `a`; this never imports anything. Three places are tried, in the order in
+which installers use them: beside the metadata, where the distribution's own `.pth` file points (editable installs of
+hatchling, flit, pdm, setuptools), and what setuptools' editable finder maps.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterator
+
+from automodels.plugins.scan import Distribution, read_bounded
+
+
+def package_directory(distribution: Distribution, package: str) -> str | None:
+    """The directory of a top-level package that `distribution` installs, or None."""
+    for directory in _candidates(distribution, package):
+        if os.path.isdir(directory):
+            return directory
+    return None
+
+
+def is_editable(distribution: Distribution) -> bool:
+    """Whether the distribution was installed with `pip install -e` (PEP 610), or develop-installed."""
+    if distribution.metadata.endswith(".egg-info"):
+        return True
+    data = read_bounded(os.path.join(distribution.metadata, "direct_url.json")) or b""
+    return re.search(rb'"editable"\s*:\s*true', data) is not None
+
+
+def contained(directory: str, relative: str) -> str | None:
+    """`directory/relative` if it stays inside `directory`, links followed; else None."""
+    root = os.path.realpath(directory)
+    file = os.path.realpath(os.path.join(root, relative))
+    return file if file.startswith(root + os.sep) else None
+
+
+def _candidates(distribution: Distribution, package: str) -> Iterator[str]:
+    site = distribution.site
+    yield os.path.join(site, package)
+    record = (read_bounded(os.path.join(distribution.metadata, "RECORD"), 1 << 24) or b"").decode("utf-8", "replace")
+    for line in record.splitlines():
+        name = line.split(",")[0].strip('"')
+        if "/" in name or "\\" in name:
+            continue
+        if name.endswith(".pth"):
+            yield from (os.path.join(target, package) for target in _pth_targets(site, name))
+        elif name.startswith("__editable__") and name.endswith("_finder.py"):
+            yield from _finder_targets(os.path.join(site, name), package)
+
+
+def _pth_targets(site: str, name: str) -> Iterator[str]:
+    text = (read_bounded(os.path.join(site, name)) or b"").decode("utf-8", "replace")
+    for line in text.splitlines():
+        if line.strip() and not line.startswith(("#", "import ", "import\t")):
+            yield os.path.join(site, line.strip())
+
+
+def _finder_targets(file: str, package: str) -> Iterator[str]:
+    text = (read_bounded(file) or b"").decode("utf-8", "replace")
+    found = re.search(r"^MAPPING[^=]*= *(\{.*\})", text, re.MULTILINE)
+    if found is None:
+        return
+    try:
+        mapping = ast.literal_eval(found[1])
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return
+    if isinstance(target := mapping.get(package), str):
+        yield target

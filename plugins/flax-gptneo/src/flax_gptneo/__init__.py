@@ -1,0 +1,1 @@
+"""GPT-Neo in Flax. Nothing yet: the manifest offers nothing."""

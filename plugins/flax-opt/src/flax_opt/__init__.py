@@ -1,0 +1,1 @@
+"""OPT in Flax. Nothing yet: the manifest offers nothing."""

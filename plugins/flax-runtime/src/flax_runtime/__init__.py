@@ -1,0 +1,1 @@
+"""What every Flax plugin stands on."""

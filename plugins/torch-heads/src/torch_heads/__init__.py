@@ -1,0 +1,1 @@
+"""Heads and backbones in PyTorch. Nothing yet: the manifest offers nothing."""

@@ -1,0 +1,1 @@
+"""What every PyTorch plugin stands on. Nothing yet: the manifest offers nothing."""
