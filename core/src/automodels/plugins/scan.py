@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from automodels.plugins.problems import Problem
 
 GROUP = "automodels.plugins"
 METADATA_BYTES = 1 << 20  # an entry_points.txt or METADATA above a mebibyte is not read
+_SEPARATORS = re.compile(r"[-_.]+")
+_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a FIFO must not make us wait
 _DIRECTORY = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._]*?)(-(?P<version>[^-]+)(-.*)?)?\.(dist|egg)-info")
 
 
@@ -91,17 +94,26 @@ def scan(path: Sequence[str] | None = None) -> Scan:
 
 def normalized(name: str) -> str:
     """A distribution name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return _SEPARATORS.sub("-", name).lower()
 
 
 def read_bounded(file: str, limit: int = METADATA_BYTES) -> bytes | None:
     """The bytes of a regular file; None when it is missing, unreadable, no file, or larger than `limit`."""
     try:
-        with open(file, "rb") as stream:
-            data = stream.read(limit + 1)
+        descriptor = os.open(file, _READ)
     except OSError:
         return None
-    return data if len(data) <= limit else None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            return None
+        # The size is asked for, since a buffer of `limit` bytes for each of a thousand small files takes longer than
+        # reading them.
+        return os.read(descriptor, status.st_size)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _distributions(path: Sequence[str]) -> Iterator[Distribution]:

@@ -1,0 +1,76 @@
+"""Which file holds which tensor: the JSON index beside the shards of a checkpoint."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from automodels.errors import CheckpointFormatError, CheckpointSecurityError, listed
+from automodels.json_files import read_json_object
+from automodels.plugins.scan import shown
+
+INDEX_BYTES = 64 << 20
+
+
+def read_index(path: Path, suffix: str) -> dict[str, str]:
+    """Tensor name → file name. Nothing is opened but the index itself.
+
+    Raises CheckpointFormatError when it is malformed and CheckpointSecurityError when a file name is anything but the
+    name of a plain file in the same directory.
+    """
+    raw = read_json_object(path, limit=INDEX_BYTES, error=CheckpointFormatError)
+    weight_map = raw.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointFormatError(f"{path.name} has no weight_map, or an empty one.")
+    for tensor, file in weight_map.items():
+        if not isinstance(file, str):
+            raise CheckpointFormatError(f"{path.name}: the file of {shown(tensor)} is {shown(file)}, not a name.")
+        if not _is_plain_name(file):
+            raise CheckpointSecurityError(
+                f"{path.name}: the file of {shown(tensor)} is {shown(file)}, which leaves the checkpoint."
+            )
+        if not file.endswith(suffix):
+            raise CheckpointFormatError(f"{path.name}: the file of {shown(tensor)} is {shown(file)}, not a {suffix}.")
+    return weight_map
+
+
+def check_contained(directory: Path, names: list[str]) -> None:
+    """Every file is there, regular, and inside the directory; a link may lead elsewhere only inside one Hub cache.
+
+    Raises CheckpointFormatError naming all that are missing, CheckpointSecurityError naming one that leads outside.
+    """
+    missing = [name for name in names if not (directory / name).is_file()]
+    if missing:
+        present = len(names) - len(missing)
+        raise CheckpointFormatError(
+            f"{directory} lacks {len(missing)} of {len(names)} weight files ({present} are there): "
+            f"{listed(missing, limit=4)}.",
+            hints=["Download the missing files."],
+        )
+    root = os.path.realpath(directory)
+    roots = [root, *_blobs(root)]
+    for name in names:
+        target = os.path.realpath(directory / name)
+        if os.path.dirname(target) not in roots:
+            raise CheckpointSecurityError(
+                f"{name} is a link to {target}, outside the checkpoint.",
+                hints=["Copy the file into the checkpoint if you trust it."],
+            )
+
+
+def _blobs(root: str) -> list[str]:
+    """The folder that snapshots of a Hub cache link into: `models--x--y/snapshots/<commit>` → `…/blobs`."""
+    parts = Path(root).parts
+    for place in range(len(parts) - 1, 0, -1):
+        if parts[place] == "snapshots" and parts[place - 1].startswith(("models--", "datasets--", "spaces--")):
+            return [os.path.realpath(Path(*parts[:place]) / "blobs")]
+    return []
+
+
+def _is_plain_name(name: str) -> bool:
+    return (
+        name.isprintable()
+        and 0 < len(name) <= 255
+        and not name.startswith(".")
+        and not any(character in name for character in '/\\:*?"<>|')
+    )

@@ -1,0 +1,88 @@
+"""KeyMap: the table between tensor names of a published format and parameter paths of a model.
+
+Three columns: the tensor in the checkpoint, the parameter of the model, and how one lies relative to the other. `{i}`
+stands for a number and means the same on both sides. One table serves reading and writing; it is a bijection between
+the names that are written and the parameters, while reading accepts older spellings as well.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping, Sequence
+
+PLACEHOLDER = "{i}"
+WRAPPERS = ("module.", "_orig_mod.")  # put before every name by DataParallel and by torch.compile
+_NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
+
+
+class Layout(enum.Enum):
+    """How a tensor lies in the file, relative to the parameter."""
+
+    SAME = "same"
+    TRANSPOSED = "transposed"
+    """The two axes swapped: torch keeps [out, in], Flax [in, out]."""
+
+
+SAME = Layout.SAME
+TRANSPOSED = Layout.TRANSPOSED
+
+
+class KeyMap:
+    """A bijection between tensor names and parameter paths, with the layout of each pair.
+
+    `prefix` stands before the backbone's tensors in a checkpoint of a model with a head, and is absent from one of the
+    backbone alone; both are read. `older` are (ending, today's ending) of former spellings. `buffers` are tensors that
+    old versions saved and that are no parameters.
+    """
+
+    def __init__(
+        self,
+        *rows: tuple[str, str, Layout],
+        prefix: str = "",
+        older: Sequence[tuple[str, str]] = (),
+        buffers: Sequence[str] = (),
+    ) -> None:
+        self.prefix = prefix
+        self.older = tuple(older)
+        self.buffers = frozenset(buffers)
+        self._by_tensor = {tensor: (parameter, layout) for tensor, parameter, layout in rows}
+        self._by_parameter = {parameter: (tensor, layout) for tensor, parameter, layout in rows}
+        if not len(self._by_tensor) == len(self._by_parameter) == len(rows):
+            raise ValueError("a key map names a tensor or a parameter twice")
+        for tensor, parameter, _ in rows:
+            if tensor.count(PLACEHOLDER) != parameter.count(PLACEHOLDER):
+                raise ValueError(f"{tensor} and {parameter} have different numbers of {PLACEHOLDER}")
+
+    def canonical(self, tensor: str) -> str:
+        """A tensor's name as it is written today: wrappers and the prefix removed, older endings replaced."""
+        for wrapper in WRAPPERS:
+            tensor = tensor.removeprefix(wrapper)
+        tensor = tensor.removeprefix(self.prefix)
+        for old, new in self.older:
+            if tensor.endswith(old):
+                return tensor.removesuffix(old) + new
+        return tensor
+
+    def parameter(self, tensor: str) -> tuple[str, Layout] | None:
+        """(parameter, layout) of a tensor in any accepted spelling; None when the table does not have it."""
+        return _look_up(self._by_tensor, self.canonical(tensor))
+
+    def tensor(self, parameter: str) -> tuple[str, Layout] | None:
+        """(canonical name of the tensor, layout) of a parameter; None when the table does not have it."""
+        return _look_up(self._by_parameter, parameter)
+
+    def is_buffer(self, tensor: str) -> bool:
+        """Whether a tensor is one that old versions saved and that is no parameter."""
+        return _NUMBER.sub(PLACEHOLDER, self.canonical(tensor)) in self.buffers
+
+
+def _look_up(table: Mapping[str, tuple[str, Layout]], name: str) -> tuple[str, Layout] | None:
+    numbers = _NUMBER.findall(name)
+    found = table.get(_NUMBER.sub(PLACEHOLDER, name))
+    if found is None:
+        return None
+    other, layout = found
+    for number in numbers:
+        other = other.replace(PLACEHOLDER, number, 1)
+    return other, layout

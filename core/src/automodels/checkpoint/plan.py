@@ -1,0 +1,155 @@
+"""The plan of a load: which tensor goes into which parameter, complete before any byte of data is read.
+
+    headers + key map + abstract parameters → Plan, or one error with every culprit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from automodels.checkpoint.dtypes import is_floating
+from automodels.checkpoint.keymap import TRANSPOSED, KeyMap, Layout
+from automodels.checkpoint.tensors import TensorView
+from automodels.errors import CheckpointFormatError, CheckpointMismatchError
+
+CULPRITS = 3  # named in a message; the trace has all
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbstractParameter:
+    """Shape and type of a parameter that has no values yet."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One tensor and the parameter that it fills."""
+
+    parameter: str
+    tensor: TensorView
+    layout: Layout
+    dtype: np.dtype
+    """Type of the parameter; the tensor is cast if its own differs."""
+
+    @property
+    def is_cast(self) -> bool:
+        return self.tensor.dtype != self.dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that loading will do."""
+
+    assignments: tuple[Assignment, ...]
+    fresh: tuple[str, ...]
+    """Parameters that get new values, because the checkpoint has no tensor for them and their task declares them new."""
+
+    unexpected: tuple[str, ...]
+    """Tensors that no parameter takes: leftovers of other heads, or of another model."""
+
+    buffers: tuple[str, ...]
+    """Tensors that old versions saved and that are no parameters."""
+
+    mismatched: tuple[str, ...] = ()
+    """Parameters that get new values because the tensor's shape differs, which the caller allowed."""
+
+
+def make_plan(
+    tensors: Mapping[str, TensorView],
+    parameters: Mapping[str, AbstractParameter],
+    keymap: KeyMap,
+    *,
+    backbone: str = "",
+    may_be_fresh: Collection[str] = (),
+    ignore_mismatched_sizes: bool = False,
+    strict: bool = False,
+    source: str = "the checkpoint",
+) -> Plan:
+    """The complete plan for filling `parameters` (path → shape and type) from `tensors`.
+
+    Parameter paths are relative to the model; `backbone` is the path of the backbone in it (empty for the backbone
+    itself). A parameter outside the backbone, or below a path in `may_be_fresh`, may be missing. Raises
+    CheckpointMismatchError, with every culprit in the trace, when a backbone parameter is missing, a shape differs, a
+    type cannot be cast, or — with `strict` — anything is missing or left over; CheckpointFormatError when two spellings
+    of one tensor stand side by side.
+    """
+    by_parameter: dict[str, tuple[TensorView, Layout]] = {}
+    unexpected: list[str] = []
+    buffers: list[str] = []
+    for name, tensor in tensors.items():
+        found = keymap.parameter(name)
+        parameter = _placed(found[0], backbone, parameters) if found else None
+        if parameter is None or found is None:
+            (buffers if keymap.is_buffer(name) else unexpected).append(name)
+        elif parameter in by_parameter:
+            raise CheckpointFormatError(
+                f"{by_parameter[parameter][0].name} and {name} are two spellings of one tensor ({parameter})."
+            )
+        else:
+            by_parameter[parameter] = (tensor, found[1])
+    missing = [path for path in parameters if path not in by_parameter]
+    fresh = [path for path in missing if not strict and _is_new(path, backbone, may_be_fresh)]
+    lost = [path for path in missing if path not in set(fresh)]
+    wrong = {
+        path: problem
+        for path, (tensor, layout) in by_parameter.items()
+        if (problem := _problem(tensor, layout, parameters[path]))
+    }
+    mismatched = [path for path, (_, is_shape) in wrong.items() if is_shape and ignore_mismatched_sizes]
+    culprits = [f"missing: {path}" for path in lost]
+    culprits += [f"wrong: {path}: {text}" for path, (text, _) in wrong.items() if path not in mismatched]
+    culprits += [f"left over: {name}" for name in unexpected if strict]
+    if culprits:
+        raise _mismatch(culprits, len(parameters), source, strict)
+    assignments = [
+        Assignment(parameter=path, tensor=tensor, layout=layout, dtype=parameters[path].dtype)
+        for path, (tensor, layout) in by_parameter.items()
+        if path not in mismatched
+    ]
+    return Plan(
+        assignments=tuple(assignments),
+        fresh=tuple(fresh),
+        unexpected=tuple(unexpected),
+        buffers=tuple(buffers),
+        mismatched=tuple(mismatched),
+    )
+
+
+def _placed(path: str, backbone: str, parameters: Mapping[str, AbstractParameter]) -> str | None:
+    """The model's path of a key map's parameter: below the backbone, or a head's own."""
+    below = f"{backbone}.{path}" if backbone else path
+    return below if below in parameters else path if path in parameters else None
+
+
+def _is_new(path: str, backbone: str, may_be_fresh: Collection[str]) -> bool:
+    if backbone and not path.startswith(f"{backbone}."):
+        return True
+    return any(path == prefix or path.startswith(f"{prefix}.") for prefix in may_be_fresh)
+
+
+def _problem(tensor: TensorView, layout: Layout, parameter: AbstractParameter) -> tuple[str, bool] | None:
+    """(what does not fit, whether it is the shape)."""
+    expected = parameter.shape[::-1] if layout is TRANSPOSED else parameter.shape
+    if tensor.shape != expected:
+        return f"{tensor.name} has shape {list(tensor.shape)}, the model needs {list(expected)}", True
+    if tensor.dtype != parameter.dtype and not (is_floating(tensor.dtype) and is_floating(parameter.dtype)):
+        return f"{tensor.name} is {tensor.dtype.name}, which is not cast to {parameter.dtype.name}", False
+    return None
+
+
+def _mismatch(culprits: list[str], total: int, source: str, strict: bool) -> CheckpointMismatchError:
+    lines = [f"{source} does not fit the model ({total} parameters):"]
+    for kind in ("missing", "wrong", "left over"):
+        of_kind = [culprit for culprit in culprits if culprit.startswith(f"{kind}:")]
+        lines += [f"    {culprit}" for culprit in of_kind[:CULPRITS]]
+        if len(of_kind) > CULPRITS:
+            lines.append(f"    … and {len(of_kind) - CULPRITS} more {kind}")
+    hints = ["Load it without strict=True to allow new heads and leftovers."] if strict else []
+    if any(" has shape " in culprit for culprit in culprits):
+        hints.append("Pass ignore_mismatched_sizes=True to start these parameters afresh.")
+    return CheckpointMismatchError("\n".join(lines), hints=hints, trace=culprits)

@@ -1,0 +1,37 @@
+"""Tensor names of published BERT checkpoints, and the parameters of this package that they fill."""
+
+from __future__ import annotations
+
+from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap
+
+# fmt: off
+KEYMAP = KeyMap(
+    # tensor in the checkpoint                               parameter of the model                                 layout
+    ("embeddings.word_embeddings.weight",                    "embeddings.word_embeddings.embedding",                SAME),
+    ("embeddings.position_embeddings.weight",                "embeddings.position_embeddings.embedding",            SAME),
+    ("embeddings.token_type_embeddings.weight",              "embeddings.token_type_embeddings.embedding",          SAME),
+    ("embeddings.LayerNorm.weight",                          "embeddings.LayerNorm.scale",                          SAME),
+    ("embeddings.LayerNorm.bias",                            "embeddings.LayerNorm.bias",                           SAME),
+    ("encoder.layer.{i}.attention.self.query.weight",        "encoder.layer.{i}.attention.self.query.kernel",       TRANSPOSED),
+    ("encoder.layer.{i}.attention.self.query.bias",          "encoder.layer.{i}.attention.self.query.bias",         SAME),
+    ("encoder.layer.{i}.attention.self.key.weight",          "encoder.layer.{i}.attention.self.key.kernel",         TRANSPOSED),
+    ("encoder.layer.{i}.attention.self.key.bias",            "encoder.layer.{i}.attention.self.key.bias",           SAME),
+    ("encoder.layer.{i}.attention.self.value.weight",        "encoder.layer.{i}.attention.self.value.kernel",       TRANSPOSED),
+    ("encoder.layer.{i}.attention.self.value.bias",          "encoder.layer.{i}.attention.self.value.bias",         SAME),
+    ("encoder.layer.{i}.attention.output.dense.weight",      "encoder.layer.{i}.attention.output.dense.kernel",     TRANSPOSED),
+    ("encoder.layer.{i}.attention.output.dense.bias",        "encoder.layer.{i}.attention.output.dense.bias",       SAME),
+    ("encoder.layer.{i}.attention.output.LayerNorm.weight",  "encoder.layer.{i}.attention.output.LayerNorm.scale",  SAME),
+    ("encoder.layer.{i}.attention.output.LayerNorm.bias",    "encoder.layer.{i}.attention.output.LayerNorm.bias",   SAME),
+    ("encoder.layer.{i}.intermediate.dense.weight",          "encoder.layer.{i}.intermediate.dense.kernel",         TRANSPOSED),
+    ("encoder.layer.{i}.intermediate.dense.bias",            "encoder.layer.{i}.intermediate.dense.bias",           SAME),
+    ("encoder.layer.{i}.output.dense.weight",                "encoder.layer.{i}.output.dense.kernel",               TRANSPOSED),
+    ("encoder.layer.{i}.output.dense.bias",                  "encoder.layer.{i}.output.dense.bias",                 SAME),
+    ("encoder.layer.{i}.output.LayerNorm.weight",            "encoder.layer.{i}.output.LayerNorm.scale",            SAME),
+    ("encoder.layer.{i}.output.LayerNorm.bias",              "encoder.layer.{i}.output.LayerNorm.bias",             SAME),
+    ("pooler.dense.weight",                                  "pooler.dense.kernel",                                 TRANSPOSED),
+    ("pooler.dense.bias",                                    "pooler.dense.bias",                                   SAME),
+    prefix="bert.",
+    older=(("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
+    buffers=("embeddings.position_ids", "embeddings.token_type_ids"),
+)
+# fmt: on

@@ -1,0 +1,260 @@
+"""FlaxPreTrainedModel: a config, a graph of NNX modules without values, and the values as a plain tree.
+
+Execution is functional: a call merges graph and values inside one `jax.jit`. The module never holds the values that a
+call computes with, so `params=` can be any tree of the same form: differentiated, averaged, donated, sharded.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from automodels.backends import BackendReport, choose_backend
+from automodels.checkpoint.config_file import read_config
+from automodels.checkpoint.keymap import KeyMap
+from automodels.checkpoint.locate import Location, locate
+from automodels.checkpoint.plan import AbstractParameter, make_plan
+from automodels.checkpoint.reader import Checkpoint
+from automodels.checkpoint.report import LoadReport
+from automodels.config import PretrainedConfig
+from automodels.errors import CheckpointMismatchError, InputError, listed
+from automodels.plugins.catalog import load_catalog
+from automodels.plugins.host import load_reference
+from automodels.plugins.resolve import Resolution
+from flax_runtime.attention import AttentionFunction
+from flax_runtime.filling import fill
+from flax_runtime.parameters import Tree, flatten, module_state, unflatten
+
+DEVICE_KINDS = {"gpu": "cuda"}  # jax's name of the platform → ours; rocm and cuda both say gpu to older jax
+
+
+class FlaxPreTrainedModel:
+    """Base of every Flax model; a model names its config, module and key map, and writes out `__call__`."""
+
+    framework: ClassVar[str] = "flax"
+    config_class: ClassVar[type[PretrainedConfig]]
+    module_class: ClassVar[type[nnx.Module]]
+    """Called as `module_class(config, dtype=, param_dtype=, attend=, rngs=)`."""
+
+    keymap: ClassVar[KeyMap]
+    base_model_prefix: ClassVar[str] = ""
+    """Attribute of the backbone in the module; empty for a backbone itself."""
+
+    may_be_fresh: ClassVar[tuple[str, ...]] = ()
+    """Paths of the backbone that a checkpoint may lack."""
+
+    load_report: LoadReport | None = None
+    """What loading did; None for a model that was not loaded."""
+
+    def __init__(
+        self,
+        config: PretrainedConfig,
+        input_shape: tuple[int, int] = (1, 1),
+        seed: int = 0,
+        dtype: Any = jnp.float32,
+        *,
+        param_dtype: Any = jnp.float32,
+        backend: str = "auto",
+    ) -> None:
+        """A model with fresh parameters, drawn from `seed`.
+
+        `dtype` is the type of the computation, `param_dtype` that of the parameters; `input_shape` (batch, tokens) is
+        kept for callers and has no effect. Raises InputError when the config is of another class,
+        BackendUnavailableError when `backend` cannot run here.
+        """
+        self._set_up(config, input_shape=input_shape, seed=seed, dtype=dtype, param_dtype=param_dtype, backend=backend)
+        self._params = unflatten(self._fresh(self._abstract))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str] | Location,
+        *,
+        config: PretrainedConfig | None = None,
+        dtype: Any = jnp.float32,
+        param_dtype: Any = jnp.float32,
+        seed: int = 0,
+        backend: str = "auto",
+        strict: bool = False,
+        ignore_mismatched_sizes: bool = False,
+        subfolder: str = "",
+        resolution: Resolution | None = None,
+        **overrides: Any,
+    ) -> Self:
+        """The model in a checkpoint.
+
+        `dtype` is the type of the computation, `param_dtype` that of the parameters (tensors are cast to it);
+        `overrides` are fields of the config. With `strict`, nothing may be missing or left over; with
+        `ignore_mismatched_sizes`, parameters of another shape start afresh from `seed`. `resolution` is how an auto
+        class came here. Raises CheckpointError, ConfigError, BackendUnavailableError, or UnknownArgumentError; a
+        checkpoint that does not fit is refused before anything is allocated.
+        """
+        started = time.perf_counter()
+        location = locate(name, subfolder=subfolder)
+        if config is None:
+            config = cls.config_class.from_dict(read_config(location.directory), name_or_path=location.name)
+        config = config.copy_with(**cls.config_class.overrides(overrides))
+        checkpoint = Checkpoint.open(location.directory)
+        model = cls.__new__(cls)
+        model._set_up(config, input_shape=(1, 1), seed=seed, dtype=dtype, param_dtype=param_dtype, backend=backend)
+        plan = make_plan(
+            checkpoint,
+            {path: AbstractParameter(shape=leaf.shape, dtype=np.dtype(leaf.dtype)) for path, leaf in model._abstract.items()},
+            cls.keymap,
+            backbone=cls.base_model_prefix,
+            may_be_fresh=cls.may_be_fresh,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+            strict=strict,
+            source=location.name,
+        )
+        new = {path: model._abstract[path] for path in (*plan.fresh, *plan.mismatched)}
+        arrays = {**fill(plan), **model._fresh(new)}
+        model._params = unflatten({path: arrays[path] for path in model._abstract})
+        model.load_report = LoadReport.of(
+            plan,
+            source=location.name,
+            files=checkpoint.files,
+            seconds=time.perf_counter() - started,
+            plugin=str(resolution.entry.plugin) if resolution else "",
+            backend=model.backend_report,
+        )
+        return model
+
+    def _set_up(
+        self, config: PretrainedConfig, *, input_shape: tuple[int, int], seed: int, dtype: Any, param_dtype: Any, backend: str
+    ) -> None:
+        if not isinstance(config, self.config_class):
+            wanted, given = self.config_class.__name__, type(config).__name__
+            raise InputError(f"{type(self).__name__} needs a {wanted}, not a {given}.")
+        self._config = config.copy_with()
+        self.input_shape = input_shape
+        self.seed = seed
+        self.dtype = _floating("dtype", dtype)
+        self.param_dtype = _floating("param_dtype", param_dtype)
+        self.backend_report = _choose_backend(backend, self.dtype)
+        graphdef, state = nnx.split(nnx.eval_shape(functools.partial(self._build, jax.random.key(0))))
+        self._graphdef = graphdef
+        self._abstract: dict[str, jax.ShapeDtypeStruct] = flatten(nnx.to_pure_dict(state))
+        self._run = jax.jit(self._forward, static_argnames=("train", "flags"))
+
+    def _build(self, key: jax.Array) -> nnx.Module:
+        chosen = self.backend_report.chosen
+        attend: AttentionFunction = load_reference(chosen.table.implementation, chosen.plugin)
+        return self.module_class(
+            self._config,  # type: ignore[call-arg]  # nnx.Module's own signature takes nothing
+            dtype=self.dtype,
+            param_dtype=self.param_dtype,
+            attend=attend,
+            rngs=nnx.Rngs(params=key),
+        )
+
+    def _fresh(self, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
+        """New values for some parameters, as if the whole model were drawn from the seed; only those are computed."""
+        if not wanted:
+            return {}
+
+        def draw(key: jax.Array) -> dict[str, jax.Array]:
+            drawn = flatten(nnx.to_pure_dict(nnx.state(self._build(key))))
+            return {path: drawn[path] for path in wanted}
+
+        return jax.jit(draw)(jax.random.key(self.seed))
+
+    @property
+    def config(self) -> PretrainedConfig:
+        """The model's own copy of its config."""
+        return self._config
+
+    @property
+    def module(self) -> nnx.Module:
+        """A live NNX module with the current parameters; changing it does not change the model."""
+        return nnx.merge(self._graphdef, module_state(self._params))
+
+    @property
+    def params(self) -> Tree:
+        """The parameters: nested dicts, named as in transformers' Flax trees."""
+        return self._params
+
+    @params.setter
+    def params(self, params: Mapping[str, Any]) -> None:
+        flat = flatten(params)
+        missing = [path for path in self._abstract if path not in flat]
+        wrong = [
+            f"{path} has shape {list(np.shape(flat[path]))}, not {list(leaf.shape)}"
+            for path, leaf in self._abstract.items()
+            if path in flat and np.shape(flat[path]) != leaf.shape
+        ]
+        if missing or wrong:
+            lines = [f"missing: {listed(missing, limit=4)}"] if missing else []
+            raise CheckpointMismatchError(
+                "\n".join(["These parameters do not fit the model:", *lines, *wrong[:4]]), trace=[*missing, *wrong]
+            )
+        self._params = unflatten({path: jnp.asarray(leaf) for path, leaf in flat.items()})
+
+    @property
+    def required_params(self) -> set[tuple[str, ...]]:
+        """Paths that a tree of parameters must have, as tuples of keys."""
+        return {tuple(path.split(".")) for path in self._abstract}
+
+    @property
+    def params_shape_tree(self) -> Tree:
+        """The tree of parameters with shapes and types in place of values."""
+        return unflatten(self._abstract)
+
+    def num_parameters(self) -> int:
+        """Count of single numbers in all parameters."""
+        return sum(leaf.size for leaf in self._abstract.values())
+
+    def apply(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        params: Mapping[str, Any] | None = None,
+        dropout_rng: jax.Array | None = None,
+        train: bool = False,
+        **flags: bool,
+    ) -> Any:
+        """The module's result for `inputs` under one `jax.jit`; `flags` are static arguments of the module.
+
+        Differentiable, and usable inside jit, grad and vmap. Raises InputError for `train` without `dropout_rng`.
+        """
+        if train and dropout_rng is None:
+            raise InputError("train=True needs a key: pass dropout_rng=jax.random.key(…).")
+        values = self._params if params is None else params
+        return self._run(values, dict(inputs), dropout_rng, train=train, flags=tuple(sorted(flags.items())))
+
+    def _forward(
+        self,
+        params: Mapping[str, Any],
+        inputs: dict[str, Any],
+        dropout_rng: jax.Array | None,
+        *,
+        train: bool,
+        flags: tuple[tuple[str, bool], ...],
+    ) -> Any:
+        module: Any = nnx.merge(self._graphdef, module_state(params))
+        rngs = nnx.Rngs(dropout=dropout_rng) if train else None
+        return module(**inputs, rngs=rngs, **dict(flags))
+
+
+def _choose_backend(asked: str, dtype: np.dtype) -> BackendReport:
+    platform = jax.default_backend()
+    devices = (DEVICE_KINDS.get(platform, platform),)
+    return choose_backend(load_catalog(), "flax", asked, dtype=dtype.name, devices=devices)
+
+
+def _floating(what: str, dtype: Any) -> np.dtype:
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError as error:
+        raise InputError(f"{what} is {dtype!r}, which is not a type of numbers.") from error
+    if not jnp.issubdtype(found, jnp.floating):
+        raise InputError(f"{what} is {found.name}; models compute in floating-point types.")
+    return found
