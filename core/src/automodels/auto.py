@@ -5,21 +5,22 @@ name → locate → config.json → resolve → config class → plugin activate
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from automodels.errors import InputError
+from automodels.errors import CheckpointNotFoundError, InputError, PluginReferenceError, UnknownModelTypeError
 from automodels.plugins.catalog import STANDARD_TASKS, Catalog, load_catalog
-from automodels.plugins.manifest import FRAMEWORKS
+from automodels.plugins.manifest import FRAMEWORKS, NAME
 from automodels.plugins.registration import register_config, register_model, registered_config
-from automodels.plugins.resolve import Request, Resolution, resolve_entry
+from automodels.plugins.resolve import KNOWN_PLUGINS, Request, Resolution, resolve_entry
+from automodels.plugins.scan import shown
 
 if TYPE_CHECKING:
     from automodels.checkpoint.locate import Location
     from automodels.config import PretrainedConfig
+    from automodels.plugins.entries import Plugin
 
 logger = logging.getLogger("automodels")
 
@@ -44,8 +45,9 @@ class AutoConfig:
 
     @classmethod
     def for_model(cls, model_type: str, **fields: Any) -> PretrainedConfig:
-        """A config of a model type with the family's defaults."""
-        return _config_class(model_type)(**fields)
+        """A config of a model type with the family's defaults; raises UnknownArgumentError for other fields."""
+        config_class = _config_class(model_type)
+        return config_class(**config_class.overrides(fields))
 
     @staticmethod
     def register(model_type: str, config_class: type) -> None:
@@ -96,6 +98,8 @@ class AutoModel:
         cls, config: PretrainedConfig, *, framework: str | None = None, plugin: str | None = None, **options: Any
     ) -> Any:
         """A model of this config with fresh weights."""
+        if not isinstance(getattr(config, "model_type", None), str):
+            raise InputError(f"{shown(config)} is not a config; from_pretrained takes names.")
         resolution = _resolve({"model_type": config.model_type}, cls.task, cls._framework(framework), plugin)
         return _activated(resolution)(config, **options)
 
@@ -178,29 +182,56 @@ def resolve(
 ) -> Resolution:
     """Which class would be loaded, and why no other. Imports no plugin.
 
-    `name` is the name of a checkpoint, or a model type that some plugin offers. Raises like `from_pretrained` up to
-    the point where a plugin would be imported.
+    `name` is the name of a checkpoint, or a model type that some plugin offers, installed or not. Raises like
+    `from_pretrained` up to the point where a plugin would be imported.
     """
     text = os.fspath(name)
-    if text in load_catalog().model_types and not os.path.isdir(text):
+    if text in {*load_catalog().model_types, *KNOWN_PLUGINS} and not os.path.isdir(text):
         return _resolve({"model_type": text}, task, framework, plugin)
-    _, raw = _read(name, subfolder, trust_remote_code=False)
+    try:
+        _, raw = _read(name, subfolder, trust_remote_code=False)
+    except CheckpointNotFoundError as missing:
+        raise _neither(text, missing) from missing
     return _resolve(raw, task, framework, plugin)
 
 
-@functools.cache
+def _neither(text: str, missing: CheckpointNotFoundError) -> CheckpointNotFoundError:
+    """What is missing, and where the name could be a model type, also why it is none."""
+    if NAME.fullmatch(text) is None:
+        return missing
+    try:
+        _resolve({"model_type": text}, "base", None, None)
+    except UnknownModelTypeError as unknown:
+        message, hints = f"{missing.message}\n{unknown.message}", (*missing.hints, *unknown.hints)
+        return CheckpointNotFoundError(message, hints=hints, trace=unknown.trace)
+    return missing
+
+
+_auto_classes: dict[str, type[AutoModel]] = {}
+
+
 def auto_class(name: str) -> type[AutoModel] | None:
     """The auto class of this name, for tasks and frameworks that are not spelled out above; None if there is none.
 
     `FlaxAutoModelForMaskedLM` is `AutoModelForMaskedLM` with the framework fixed; the class for a plugin's own task
     exists as soon as the plugin is installed.
     """
+    if name not in _auto_classes:
+        made = _fixed_class(name) or _plain_class(name)
+        if made is None:  # not remembered: a plugin that declares it may be installed later
+            return None
+        _auto_classes.setdefault(name, made)
+    return _auto_classes[name]
+
+
+def _fixed_class(name: str) -> type[AutoModel] | None:
     for framework in FRAMEWORKS:
         prefix = framework.capitalize()
-        if name.startswith(prefix) and (plain := _plain_class(name.removeprefix(prefix))) is not None:
+        plain = auto_class(name.removeprefix(prefix)) if name.startswith(f"{prefix}AutoModel") else None
+        if plain is not None:
             docs = f"`{plain.__name__}` for {prefix} only."
-            return type(name, (plain,), {"framework": framework, "__doc__": docs, "__module__": __name__})
-    return _plain_class(name)
+            return type(name, (plain,), {"framework": framework, "__doc__": docs, "__module__": "automodels"})
+    return None
 
 
 def _plain_class(name: str) -> type[AutoModel] | None:
@@ -210,7 +241,7 @@ def _plain_class(name: str) -> type[AutoModel] | None:
     task = next((task for task, class_name in load_catalog().tasks.items() if class_name == name), None)
     if task is None or task in STANDARD_TASKS:
         return None
-    return type(name, (AutoModel,), {"task": task, "__doc__": f"The task {task!r}.", "__module__": __name__})
+    return type(name, (AutoModel,), {"task": task, "__doc__": f"The task {task!r}.", "__module__": "automodels"})
 
 
 def _read(name: str | os.PathLike[str], subfolder: str, trust_remote_code: bool) -> tuple[Location, dict[str, Any]]:
@@ -254,7 +285,9 @@ def _warn(catalog: Catalog) -> None:
 def _activated(resolution: Resolution) -> Any:
     from automodels.plugins.host import activate
 
-    return activate(resolution.entry.plugin).load(resolution.entry.model)
+    entry = resolution.entry
+    model_class = activate(entry.plugin).load(entry.model)
+    return _class_with("from_pretrained", model_class, entry.model, entry.plugin)
 
 
 def _entry_config(resolution: Resolution, raw: Mapping[str, Any], location: Location) -> PretrainedConfig:
@@ -264,8 +297,21 @@ def _entry_config(resolution: Resolution, raw: Mapping[str, Any], location: Loca
 def _loaded_config_class(resolution: Resolution) -> type[PretrainedConfig]:
     from automodels.plugins.host import load_reference
 
-    config_class: type[PretrainedConfig] = load_reference(resolution.entry.config, resolution.entry.plugin)
+    entry = resolution.entry
+    config_class: type[PretrainedConfig] = _class_with(
+        "from_dict", load_reference(entry.config, entry.plugin), entry.config, entry.plugin
+    )
     return config_class
+
+
+def _class_with(method: str, found: Any, reference: str | type, plugin: Plugin) -> Any:
+    """`found` if it is a class that can be used; PluginReferenceError otherwise."""
+    if isinstance(found, type) and hasattr(found, method):
+        return found
+    raise PluginReferenceError(
+        f"{plugin} names {shown(reference)}, which is {shown(found)}, not a class with {method}.",
+        hints=[f"Run: pip install --upgrade {plugin.name}"],
+    )
 
 
 def _config_class(model_type: str) -> type[PretrainedConfig]:

@@ -240,7 +240,10 @@ class PretrainedConfig(BaseModel):
     def to_json_string(self, use_diff: bool = True) -> str:
         """JSON with sorted keys, as it is written to `config.json`."""
         values = self.to_diff_dict() if use_diff else self.to_dict()
-        return json.dumps(values, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+        for field in ("id2label", "pruned_heads"):  # sorted as numbers, as published files have them: 2 before 10
+            if field in values:
+                values[field] = {int(key): value for key, value in values[field].items()}
+        return json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Writes `config.json` into a directory, which is made if need be; an old file is replaced at once."""

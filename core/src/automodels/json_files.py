@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from typing import Any
 
 from automodels.errors import AutomodelsError, CheckpointNotFoundError, ConfigFileError
-from automodels.plugins.scan import shown
+from automodels.plugins.scan import printable, shown
 
 CONFIG_BYTES = 16 << 20  # data_config-like files of real repositories reach some megabytes
 DEPTH = 32
@@ -22,17 +23,19 @@ def read_json_object(
     path: str | os.PathLike[str], *, limit: int = CONFIG_BYTES, error: type[AutomodelsError] = ConfigFileError
 ) -> dict[str, Any]:
     """The JSON object in a file; raises `error` with one sentence, CheckpointNotFoundError when there is no file."""
-    what = os.path.basename(path)
+    what = printable(os.fspath(path))
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading from a pipe would wait for ever
+            raise error(f"{what} is not a regular file.")
         with open(path, "rb") as stream:
             data = stream.read(limit + 1)
     except FileNotFoundError as missing:
-        raise CheckpointNotFoundError(f"{os.fspath(path)} is missing.") from missing
+        raise CheckpointNotFoundError(f"{what} is missing.") from missing
     except OSError as failure:
-        raise error(f"{os.fspath(path)} cannot be read: {failure.strerror}.") from failure
+        raise error(f"{what} cannot be read: {failure.strerror}.") from failure
     if len(data) > limit:
-        raise error(f"{os.fspath(path)} has more than {limit} bytes; a file of this kind is never that large.")
-    return parse_json_object(data, what=os.fspath(path) if what else "JSON", error=error)
+        raise error(f"{what} has more than {limit} bytes; a file of this kind is never that large.")
+    return parse_json_object(data, what=what, error=error)
 
 
 def parse_json_object(

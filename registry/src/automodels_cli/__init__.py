@@ -1,1 +1,1 @@
-"""The `registry` command."""
+"""The `registry` command: what is installed, what would be loaded, and why."""

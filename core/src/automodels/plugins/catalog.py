@@ -8,18 +8,20 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from automodels.errors import nearest
 from automodels.plugins.entries import FIRST_PARTY, Entry, Plugin
-from automodels.plugins.manifest import BackendTable, Manifest, read_manifest
+from automodels.plugins.manifest import NAME, BackendTable, Manifest, read_manifest
 from automodels.plugins.package_files import contained, is_editable, package_directory
 from automodels.plugins.problems import Problem
 from automodels.plugins.registration import registered_entries
 from automodels.plugins.requirements import admits, unmet
-from automodels.plugins.scan import Distribution, EntryPoint, Scan, normalized, scan, shown
-from automodels.plugins.settings import Settings, current_settings, unknown_variables
+from automodels.plugins.scan import Distribution, EntryPoint, Scan, normalized, printable, scan, shown
+from automodels.plugins.settings import Settings, current_settings, unknown_variables, variable_part
 
 PLUGIN_API = "1.0"
 STANDARD_TASKS = {
@@ -124,34 +126,40 @@ def load_catalog(path: Sequence[str] | None = None, settings: Settings | None = 
     settings = current_settings() if settings is None else settings
     found = _scan(sys.path if path is None else path)
     plugins = [_plugin(point, found, settings) for point in found.entry_points]
-    plugins += [_unreadable(distribution) for distribution in found.unreadable]
+    plugins += [_unreadable(distribution, settings) for distribution in found.unreadable]
     plugins = _without_name_clashes(plugins)
     plugins.sort(key=lambda plugin: (plugin.name, plugin.version, plugin.location))
-    return Catalog(
+    catalog = Catalog(
         plugins=tuple(plugins),
         scan=found,
         settings=settings,
-        warnings=_warnings(settings, plugins),
-        registered=registered_entries(),
+        registered=tuple(_under(settings, entry) for entry in registered_entries()),
     )
+    return replace(catalog, warnings=_warnings(catalog))
 
 
 _scans: dict[tuple[tuple[str, int], ...], Scan] = {}
+_SETTLED = 100_000_000  # nanoseconds: file systems stamp changes with a clock that ticks every few milliseconds
 
 
 def _scan(path: Sequence[str]) -> Scan:
     """`scan(path)`, kept as long as no directory on the path changes (an installation changes one)."""
+    now = time.time_ns()
     stamp = tuple((entry, _modified(entry)) for entry in path)
-    if stamp not in _scans:
-        _scans.clear()
-        _scans[stamp] = scan(path)
-    return _scans[stamp]
+    kept = _scans.get(stamp)
+    if kept is not None:
+        return kept
+    found = scan(path)
+    _scans.clear()
+    if all(modified < now - _SETTLED for _, modified in stamp):  # otherwise it may change again within the same tick
+        _scans[stamp] = found
+    return found
 
 
 def _modified(directory: str) -> int:
     try:
-        return os.stat(directory or os.curdir).st_mtime_ns
-    except OSError:
+        return os.stat(os.path.abspath(directory)).st_mtime_ns
+    except (OSError, ValueError, TypeError):  # the scan passes it by
         return 0
 
 
@@ -159,16 +167,16 @@ def _plugin(point: EntryPoint, found: Scan, settings: Settings) -> Plugin:
     """Reads the manifest of an entry point and judges it."""
     distribution = point.distribution
     location, manifest, problems = _read(point)
-    name = manifest.name if manifest else point.name if point.name.isprintable() else shown(point.name)
+    name = manifest.name if manifest else point.name if NAME.fullmatch(point.name) else shown(point.name)
     if manifest is not None:
-        problems = (*problems, *_judge(manifest, point, found, settings))
+        problems = (*problems, *_judge(manifest, point, found))
     return Plugin(
         name=name,
         version=distribution.version,
-        location=location,
+        location=printable(location),
         editable=is_editable(distribution),
         manifest=manifest,
-        problems=problems,
+        problems=(*_disabled(name, distribution.normalized, settings), *problems),
     )
 
 
@@ -188,7 +196,7 @@ def _read(point: EntryPoint) -> tuple[str, Manifest | None, tuple[Problem, ...]]
     return directory, *read_manifest(file)
 
 
-def _judge(manifest: Manifest, point: EntryPoint, found: Scan, settings: Settings) -> list[Problem]:
+def _judge(manifest: Manifest, point: EntryPoint, found: Scan) -> list[Problem]:
     problems = []
     owner = point.distribution.normalized
     if manifest.name != point.name:
@@ -201,52 +209,73 @@ def _judge(manifest: Manifest, point: EntryPoint, found: Scan, settings: Setting
     if not admits(manifest.api, PLUGIN_API):
         message = f"needs plugin API {manifest.api}; this is {PLUGIN_API}"
         problems.append(Problem(code="P301", message=message))
-    if reason := _disabled(manifest.name, owner, settings):
-        problems.append(Problem(code="P302", message=reason))
     return problems
 
 
-def _disabled(name: str, owner: str, settings: Settings) -> str | None:
+def _disabled(name: str, owner: str, settings: Settings) -> tuple[Problem, ...]:
+    """The decision of the user against a plugin, as a problem; empty when there is none."""
     if name in settings.deny:
-        return "disabled by AUTOMODELS_DISABLE or policy(deny=...)"
+        return (Problem(code="P302", message="disabled by AUTOMODELS_DISABLE or policy(deny=...)"),)
     if settings.allow is not None and name not in settings.allow:
-        return "not in AUTOMODELS_PLUGINS or policy(allow=...)"
+        return (Problem(code="P302", message="not in AUTOMODELS_PLUGINS or policy(allow=...)"),)
     if settings.safe_mode and owner not in FIRST_PARTY:
-        return "safe mode admits first-party plugins only"
-    return None
+        return (Problem(code="P302", message="safe mode admits first-party plugins only"),)
+    return ()
 
 
-def _unreadable(distribution: Distribution) -> Plugin:
+def _under(settings: Settings, entry: Entry) -> Entry:
+    """A registered entry, judged like that of an installed plugin."""
+    problems = _disabled(entry.plugin.name, "", settings)
+    return replace(entry, plugin=replace(entry.plugin, problems=problems)) if problems else entry
+
+
+def _unreadable(distribution: Distribution, settings: Settings) -> Plugin:
+    fatal = (problem for problem in distribution.problems if problem.fatal)
     return Plugin(
         name=distribution.name,
         version=distribution.version,
-        location=distribution.metadata,
+        location=printable(distribution.metadata),
         editable=is_editable(distribution),
         manifest=None,
-        problems=tuple(problem for problem in distribution.problems if problem.fatal),
+        problems=(*_disabled(distribution.name, distribution.normalized, settings), *fatal),
     )
 
 
 def _without_name_clashes(plugins: list[Plugin]) -> list[Plugin]:
-    """Two readable plugins of one name are both broken: neither install order nor the path may choose."""
+    """Two usable plugins of one name are both broken: neither install order nor the path may choose.
+
+    One that may not be used anyway, for instance because it took another distribution's name, takes nobody down.
+    """
     by_name: dict[str, list[Plugin]] = {}
     for plugin in plugins:
-        if plugin.manifest is not None:
-            by_name.setdefault(plugin.name, []).append(plugin)
+        if plugin.fatal is None:
+            by_name.setdefault(normalized(plugin.name), []).append(plugin)
     result = []
     for plugin in plugins:
-        rivals = [str(rival) for rival in by_name.get(plugin.name, ()) if rival is not plugin]
-        if plugin.manifest is not None and rivals:
+        claimants = by_name.get(normalized(plugin.name), [])
+        rivals = [str(rival) for rival in claimants if rival is not plugin]
+        if plugin in claimants and rivals:
             problem = Problem(code="P209", message=f"has the same name as {', '.join(rivals)}")
             plugin = replace(plugin, problems=(*plugin.problems, problem))
         result.append(plugin)
     return result
 
 
-def _warnings(settings: Settings, plugins: list[Plugin]) -> tuple[Problem, ...]:
-    known = {plugin.name for plugin in plugins}
+def _warnings(catalog: Catalog) -> tuple[Problem, ...]:
+    """Names in the settings that mean nothing here: misspelt, or not installed."""
+    settings = catalog.settings
+    known = {plugin.name for plugin in catalog.plugins} | {entry.plugin.name for entry in catalog.registered}
     messages = unknown_variables()
     for name, source in settings.named_plugins():
         if name not in known:
-            messages.append(f"{source} names {shown(name)}, which is not an installed plugin")
+            guess = nearest(name, known)
+            hint = f"; did you mean {guess!r}?" if guess else ""
+            messages.append(f"{source} names {shown(name)}, which is not an installed plugin{hint}")
+    if settings.pins:
+        offered = {variable_part(model_type) for model_type in catalog.model_types}
+        messages += [
+            f"{decision.source} is for the model type {shown(model_type)}, which no installed plugin offers"
+            for model_type, decision in settings.pins
+            if model_type not in offered
+        ]
     return tuple(Problem(code="P303", message=message, fatal=False) for message in dict.fromkeys(messages))

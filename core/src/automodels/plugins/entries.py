@@ -31,12 +31,12 @@ class Plugin:
     def state(self) -> str:
         """`ok`, `empty` (offers nothing), `disabled`, `incompatible` or `broken`; only the first may be chosen."""
         codes = {problem.code for problem in self.problems if problem.fatal}
-        if codes - {"P301", "P302"}:
+        if "P302" in codes:  # the user's decision comes first: what is switched off need not be in order
+            return "disabled"
+        if codes - {"P301"}:
             return "broken"
         if "P301" in codes:
             return "incompatible"
-        if "P302" in codes:
-            return "disabled"
         manifest = self.manifest
         if manifest is None:
             return "ok"  # registered at run time

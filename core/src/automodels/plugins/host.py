@@ -6,6 +6,7 @@ process, a missing class. An import cannot be interrupted safely; one that takes
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
@@ -54,7 +55,6 @@ class ActivePlugin:
 
 
 _active: dict[tuple[str, str, str], ActivePlugin] = {}
-_lock = threading.RLock()
 
 
 def activate(plugin: Plugin) -> ActivePlugin:
@@ -64,10 +64,9 @@ def activate(plugin: Plugin) -> ActivePlugin:
     specification; the plugin is then not registered at all.
     """
     key = (plugin.name, plugin.version, plugin.location)
-    with _lock:
-        if key not in _active:
-            _active[key] = ActivePlugin(plugin=plugin, hooks=_registered_hooks(plugin))
-        return _active[key]
+    if key not in _active:  # no lock: a plugin whose import hangs must not stop the activation of others
+        _active.setdefault(key, ActivePlugin(plugin=plugin, hooks=_registered_hooks(plugin)))
+    return _active[key]
 
 
 def load_reference(reference: str | type, plugin: Plugin) -> Any:
@@ -79,15 +78,16 @@ def load_reference(reference: str | type, plugin: Plugin) -> Any:
         return reference
     module_name, _, name = reference.partition(":")
     found: Any = _import(module_name, plugin)
-    for part in name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as error:
-            raise PluginReferenceError(
-                f"The manifest of {plugin} names {reference}, but {module_name} has no {name!r}.",
-                hints=[f"Run: pip install --upgrade {plugin.name}"],
-            ) from error
-    return found
+    try:
+        with _foreign_import(module_name, plugin):  # a module's __getattr__ may import more
+            return functools.reduce(getattr, name.split("."), found)
+    except PluginImportError as failure:
+        if not isinstance(failure.__cause__, AttributeError):
+            raise
+        raise PluginReferenceError(
+            f"The manifest of {plugin} names {reference}, but {module_name} has no {name!r}.",
+            hints=[f"Run: pip install --upgrade {plugin.name}"],
+        ) from failure.__cause__
 
 
 def _registered_hooks(plugin: Plugin) -> Any:
@@ -109,18 +109,24 @@ def _registered_hooks(plugin: Plugin) -> Any:
 
 
 def _import(module_name: str, plugin: Plugin) -> Any:
+    with _foreign_import(module_name, plugin):
+        return importlib.import_module(module_name)
+
+
+@contextmanager
+def _foreign_import(module_name: str, plugin: Plugin) -> Iterator[None]:
     with _guarded_environment(plugin), _named_when_slow(module_name, plugin):
         try:
-            return importlib.import_module(module_name)
+            yield
         except SystemExit as error:
             message = f"Importing {module_name} of {plugin} tried to end the process (SystemExit: {error})."
             raise PluginImportError(message, hints=[f"Disable it: AUTOMODELS_DISABLE={plugin.name}"]) from error
         except Exception as error:
             message = f"Importing {module_name} of {plugin} failed with {type(error).__name__}: {_first_line(error)}"
-            raise PluginImportError(message, hints=[f"Run: registry explain --plugin {plugin.name}"]) from error
+            raise PluginImportError(message, hints=[f"Run: registry show {plugin.name}"]) from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "(no message)")[:300]
 
 
@@ -161,6 +167,6 @@ def _named_when_slow(module_name: str, plugin: Plugin) -> Iterator[None]:
 def _foreign_hook(plugin: Plugin, hook: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"The hook {hook} of {plugin} failed with {type(error).__name__}: {_first_line(error)}"
         raise PluginHookError(message, hints=[f"Disable it: AUTOMODELS_DISABLE={plugin.name}"]) from error

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from automodels.errors import nearest
 from automodels.plugins.problems import Problem
-from automodels.plugins.scan import read_bounded, shown
+from automodels.plugins.scan import printable, read_bounded, shown
 
 T = TypeVar("T")
 
@@ -26,6 +26,14 @@ NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)
 REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 AUTO_CLASS = re.compile(r"AutoModel(?:For[A-Z]\w{0,60})?", re.ASCII)
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+_FORMS = {
+    NAME: "a name of letters, digits, '.', '_' and '-'",
+    AUTO_CLASS: "'AutoModelFor' and a capitalised word",
+    _MODULE: "the dotted name of a module",
+}
+# tomllib's time grows with the square of the parts of a dotted key: a quarter of a mebibyte of them takes minutes.
+_LONG_KEY = re.compile(rb"""(?<![\w"'.-])(?>[\w"'-]+[ \t]*\.[ \t]*){32}""")
+_UNKNOWN_KEYS = 8  # are named one by one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,21 +107,33 @@ def read_manifest(file: str) -> tuple[Manifest | None, tuple[Problem, ...]]:
     data = read_bounded(file, MANIFEST_BYTES)
     if data is None:
         return None, (_unreadable(file),)
+    try:
+        raw = parse_toml(data)
+    except ValueError as error:
+        return None, (Problem(code="P203", message=f"{printable(file)} is not TOML: {error}"),)
+    return parse_manifest(raw)
+
+
+def parse_toml(data: bytes) -> dict[str, Any]:
+    """The content of a TOML file; ValueError with a printable reason when it is none, or nested too deeply."""
     import tomllib
 
+    if _LONG_KEY.search(data):
+        raise ValueError("nested too deeply")
     try:
-        raw = tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and TOMLDecodeError are ValueErrors
-        reason = "nested too deeply" if isinstance(error, RecursionError) else shown(str(error))
-        return None, (Problem(code="P203", message=f"{file} is not TOML: {reason}"),)
-    return parse_manifest(raw)
+        return tomllib.loads(data.decode("utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except ValueError as error:  # also UnicodeDecodeError
+        raise ValueError(shown(str(error))) from error
 
 
 def parse_manifest(raw: Mapping[str, Any]) -> tuple[Manifest | None, tuple[Problem, ...]]:
     """A manifest from its TOML data; None when a problem is fatal."""
     reader = _Reader()
     if raw.get("schema") != SCHEMA or isinstance(raw["schema"], bool):
-        message = f"schema is {shown(raw.get('schema'))}; this version reads schema {SCHEMA}"
+        said = f"is {shown(raw['schema'])}" if "schema" in raw else "is missing"
+        message = f"schema {said}; this version reads schema {SCHEMA}"
         return None, (Problem(code="P205", message=message),)
     manifest = reader.manifest(raw)
     problems = tuple(reader.problems)
@@ -124,11 +144,11 @@ def _unreadable(file: str) -> Problem:
     import os
 
     if not os.path.isfile(file):
-        return Problem(code="P201", message=f"{file} is missing")
+        return Problem(code="P201", message=f"{printable(file)} is missing")
     size = os.path.getsize(file)
     if size > MANIFEST_BYTES:
-        return Problem(code="P202", message=f"{file} has {size} bytes, more than {MANIFEST_BYTES}")
-    return Problem(code="P201", message=f"{file} cannot be read")
+        return Problem(code="P202", message=f"{printable(file)} has {size} bytes, more than {MANIFEST_BYTES}")
+    return Problem(code="P201", message=f"{printable(file)} cannot be read")
 
 
 @dataclass
@@ -141,12 +161,14 @@ class _Reader:
         self.only_known(raw, "the manifest", ("schema", "name", "api", "summary", "hooks", "model", "backend", "task"))
         api = self.text(raw, "api", "the manifest")
         self.check_range(api)
+        models = self.tables(raw, "model", self.model)
+        self.check_offers(models)
         return Manifest(
             name=self.name(raw, "name", "the manifest"),
             api=api,
             summary=self.text(raw, "summary", "the manifest", default="", length=200),
             hooks=self.text(raw, "hooks", "the manifest", form=_MODULE) if "hooks" in raw else None,
-            models=self.tables(raw, "model", self.model),
+            models=models,
             backends=self.tables(raw, "backend", self.backend),
             tasks=self.tables(raw, "task", self.task),
         )
@@ -217,7 +239,7 @@ class _Reader:
         elif not isinstance(value, str) or len(value) > length or not value.isprintable():
             self.wrong(f"{key} of {where} is {shown(value)}, not a printable string of at most {length} characters")
         elif form is not None and form.fullmatch(value) is None:
-            self.wrong(f"{key} of {where} is {shown(value)}, which has the wrong form")
+            self.wrong(f"{key} of {where} is {shown(value)}, not {_FORMS[form]}")
         else:
             return value
         return ""
@@ -265,7 +287,7 @@ class _Reader:
     def checked(self, value: object, form: re.Pattern[str], where: str) -> str:
         if isinstance(value, str) and form.fullmatch(value) is not None:
             return value
-        self.wrong(f"{where} has {shown(value)}, which has the wrong form")
+        self.wrong(f"{where} has {shown(value)}, not {_FORMS[form]}")
         return ""
 
     def check_range(self, api: str) -> None:
@@ -276,13 +298,26 @@ class _Reader:
         except ValueError:
             self.wrong(f"api of the manifest is {shown(api)}, not a version range such as '>=1.0,<2'")
 
+    def check_offers(self, models: tuple[ModelTable, ...]) -> None:
+        """One plugin offers an entry once: nothing could choose between two of its own."""
+        seen: dict[tuple[str, str, str], int] = {}
+        for number, model in enumerate(models, start=1):
+            for task in model.tasks:
+                first = seen.setdefault((model.model_type, model.framework, task), number)
+                if first != number:
+                    what = f"{task} for {model.model_type!r} in {model.framework}"
+                    self.wrong(f"[[model]] number {number} offers {what}, as number {first} does")
+
     def only_known(self, raw: Mapping[str, Any], where: str, known: tuple[str, ...]) -> None:
-        for key in raw:
-            if key not in known:
-                guess = nearest(key, known)
-                hint = f"; did you mean {guess!r}?" if guess else ""
-                message = f"{where} has the unknown key {shown(key)}{hint}"
-                self.problems.append(Problem(code="P206", message=message, fatal=False))
+        unknown = [key for key in raw if key not in known]
+        for key in unknown[:_UNKNOWN_KEYS]:
+            guess = nearest(key, known)
+            self.unknown(f"{where} has the unknown key {shown(key)}" + (f"; did you mean {guess!r}?" if guess else ""))
+        if len(unknown) > _UNKNOWN_KEYS:
+            self.unknown(f"{where} has {len(unknown) - _UNKNOWN_KEYS} more unknown keys")
+
+    def unknown(self, message: str) -> None:
+        self.problems.append(Problem(code="P206", message=message, fatal=False))
 
     def wrong(self, message: str) -> None:
         self.problems.append(Problem(code="P204", message=message))

@@ -25,8 +25,8 @@ def package_directory(distribution: Distribution, package: str) -> str | None:
 
 def is_editable(distribution: Distribution) -> bool:
     """Whether the distribution was installed with `pip install -e` (PEP 610), or develop-installed."""
-    if distribution.metadata.endswith(".egg-info"):
-        return True
+    if distribution.metadata.endswith(".egg-info"):  # beside the sources it has no version in its name
+        return "-" not in os.path.basename(distribution.metadata).removesuffix("-info")
     data = read_bounded(os.path.join(distribution.metadata, "direct_url.json")) or b""
     return re.search(rb'"editable"\s*:\s*true', data) is not None
 
@@ -66,7 +66,8 @@ def _finder_targets(file: str, package: str) -> Iterator[str]:
         return
     try:
         mapping = ast.literal_eval(found[1])
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return
-    if isinstance(target := mapping.get(package), str):
+    target = mapping.get(package) if isinstance(mapping, dict) else None
+    if isinstance(target, str):
         yield target

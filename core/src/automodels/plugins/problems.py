@@ -24,7 +24,7 @@ MEANINGS = {
     "P209": "the plugin has the name of another distribution or plugin",
     "P301": "the plugin was written for another plugin API",
     "P302": "the plugin is disabled",
-    "P303": "an environment variable names an unknown plugin",
+    "P303": "a setting names an unknown plugin or model type",
 }
 
 

@@ -49,10 +49,15 @@ def register_model(task: str, config_class: type, model_class: type, framework: 
     An installed plugin that offers the same keeps its rights: the two are then ambiguous until one is chosen. Raises
     RegistrationError when another class is registered for the same model type, task and framework.
     """
-    framework = framework or getattr(model_class, "framework", None)
-    if framework not in FRAMEWORKS:
+    if not isinstance(config_class, type) or not isinstance(model_class, type):
+        raise InputError(f"register takes two classes, not {shown(config_class)} and {shown(model_class)}.")
+    said = getattr(model_class, "framework", framework)
+    if said not in FRAMEWORKS:
         known = ", ".join(FRAMEWORKS)
-        raise RegistrationError(f"{_name(model_class)} has framework {shown(framework)}, not one of {known}.")
+        raise RegistrationError(f"{_name(model_class)} has framework {shown(said)}, not one of {known}.")
+    if framework not in (None, said):
+        raise RegistrationError(f"{_name(model_class)} is for {said}, this auto class for {framework}.")
+    framework = said
     model_type = getattr(config_class, "model_type", None)
     if not isinstance(model_type, str) or NAME.fullmatch(model_type) is None:
         raise RegistrationError(f"{_name(config_class)} has model_type {shown(model_type)}, which is not a name.")

@@ -12,9 +12,11 @@ from functools import lru_cache
 
 from automodels.plugins.scan import Distribution, normalized
 
-_PLAIN_CLAUSE = re.compile(r"\s*(>=|<=|<|>)\s*(\d{1,9}(?:\.\d{1,9}){0,5})\s*")
-_PLAIN_VERSION = re.compile(r"\d{1,9}(?:\.\d{1,9}){0,5}")
-_PLAIN_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*([^;\[@]*)")
+_VERSION = r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,5}"
+_CLAUSE = rf" *(?:>=|<=|<|>) *{_VERSION} *"
+_PLAIN_VERSION = re.compile(_VERSION)
+_PLAIN_CLAUSE = re.compile(rf" *(>=|<=|<|>) *({_VERSION}) *")
+_PLAIN_REQUIREMENT = re.compile(rf" *([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?) *((?:{_CLAUSE}(?:,{_CLAUSE})*)?)")
 
 
 @lru_cache(maxsize=1024)

@@ -111,6 +111,10 @@ class _Decision:
         return Resolution(entry=self.left[0], reason=self.reason, candidates=self.candidates(), notes=tuple(self.notes))
 
     def check_request(self) -> None:
+        for what in ("model_type", "task", "plugin"):
+            value: object = getattr(self.request, what)
+            if not isinstance(value, str) and not (what == "plugin" and value is None):
+                raise InputError(f"{what} is {shown(value)}, not a string.")
         framework = self.request.framework
         if framework is not None and framework not in FRAMEWORKS:
             raise InputError(f"framework is {shown(framework)}, not one of {', '.join(FRAMEWORKS)}.")
@@ -212,7 +216,7 @@ class _Decision:
 
     def silent_plugins(self) -> list[Plugin]:
         """Plugins that might have answered, but what they offer could not be read."""
-        return [plugin for plugin in self.catalog.plugins if plugin.manifest is None and plugin.state == "broken"]
+        return [plugin for plugin in self.catalog.plugins if plugin.manifest is None]
 
     def skipped_lines(self) -> list[str]:
         skipped = self.silent_plugins()
@@ -223,15 +227,18 @@ class _Decision:
 
     def unknown_type(self) -> ResolutionError:
         catalog, model_type = self.catalog, self.request.model_type
-        lines = [f"No installed plugin offers the model type {shown(model_type)}."]
-        if self.request.repository_code:
-            lines.append("The checkpoint brings Python code of its own; code from checkpoints is never run.")
+        lines = [f"No installed plugin offers the model type {shown(model_type)}.", *self.repository_lines()]
         if catalog.model_types:
             lines.append(f"Offered here: {listed(catalog.model_types)}.")
-        if guess := nearest(model_type, catalog.model_types):
+        if guess := nearest(model_type[:64], catalog.model_types):  # names are no longer than that
             lines.append(f"The nearest name is {guess!r}.")
         lines += self.skipped_lines()
         return UnknownModelTypeError("\n".join(lines), hints=[self.install_hint()], trace=self.trace())
+
+    def repository_lines(self) -> list[str]:
+        if not self.request.repository_code:
+            return []
+        return ["The checkpoint brings Python code of its own; code from checkpoints is never run."]
 
     def install_hint(self) -> str:
         known = KNOWN_PLUGINS.get(self.request.model_type)
@@ -244,7 +251,8 @@ class _Decision:
         plugins = sorted({entry.plugin.name for entry in of_type})
         lines = [
             f"No installed plugin offers {self.what()}.",
-            f"{', '.join(plugins)} offers: {listed(tasks)}.",
+            f"{listed(plugins)} {'offers' if len(plugins) == 1 else 'offer'}: {listed(tasks)}.",
+            *self.repository_lines(),
             *self.skipped_lines(),
         ]
         guess = nearest(self.request.task, tasks)
@@ -257,7 +265,10 @@ class _Decision:
 
     def nothing_usable(self) -> ResolutionError:
         lines = [f"No plugin that offers {self.what()} can be used here:"]
-        lines += [f"    {_shortened(str(candidate))}" for candidate in self.candidates()]
+        candidates = self.candidates()
+        lines += [f"    {_shortened(str(candidate))}" for candidate in candidates[:4]]  # there is room for the skipped
+        if len(candidates) > 4:
+            lines.append(f"    and {len(candidates) - 4} more")
         return NoUsablePluginError(
             "\n".join(lines + self.skipped_lines()), hints=["Run: registry doctor"], trace=self.trace()
         )

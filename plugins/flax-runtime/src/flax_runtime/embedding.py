@@ -1,0 +1,126 @@
+"""FlaxSentenceEmbeddingModel: any backbone with sentence-transformers' pooling on top, and `encode` for plain text."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, overload
+
+import jax
+import numpy as np
+
+from automodels.checkpoint.locate import Location, locate
+from automodels.errors import InputError, MissingDependencyError
+from automodels.families.sentence_transformers import SentenceEmbeddingSettings, read_settings
+from automodels.text import AutoTokenizer
+from flax_runtime.batching import batches
+from flax_runtime.modeling import FlaxPreTrainedModel
+from flax_runtime.outputs import FlaxSentenceEmbeddingOutput
+from flax_runtime.pooling import pool
+
+BATCH_TOKENS = {"cpu": 2048}  # more does not run faster on two cores, and waits longer for the first result
+MANY_BATCH_TOKENS = 1 << 16
+
+
+class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
+    """A backbone whose result is one vector for each text; a family names its module, and inputs in `__call__`."""
+
+    settings: SentenceEmbeddingSettings = SentenceEmbeddingSettings()
+    """Pooling, normalisation and length limit, from the checkpoint's sentence-transformers folder."""
+
+    _location: Location | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str] | Location, *, subfolder: str = "", **options: Any
+    ) -> Self:
+        """The model in a sentence-transformers folder, or in a plain checkpoint (mean pooling, not normalised).
+
+        Options and errors are those of `FlaxPreTrainedModel.from_pretrained`; UnsupportedConfigError when the folder
+        has a module that is not implemented.
+        """
+        location = locate(name, subfolder=subfolder)
+        settings = read_settings(location.directory)
+        model = super().from_pretrained(location, **options)
+        model.settings = settings
+        model._location = location
+        return model
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        """The checkpoint's tokenizer. Raises MissingDependencyError without the `text` extra."""
+        if self._location is None:
+            raise InputError("This model was not loaded from a checkpoint, so it has no tokenizer; pass token ids.")
+        tokenizer = AutoTokenizer.from_pretrained(self._location)
+        return tokenizer.lowercased() if self.settings.do_lower_case else tokenizer
+
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens of a text that are used; the rest is cut off."""
+        limits = (self.settings.max_seq_length, getattr(self.config, "max_position_embeddings", None))
+        return min(limit for limit in (*limits, 1 << 20) if limit is not None)
+
+    @overload
+    def encode(
+        self, texts: str | Sequence[str], *, batch_size: int = 32, normalize_embeddings: bool | None = None
+    ) -> np.ndarray: ...
+    @overload
+    def encode(self, texts: Any, *, batch_size: int = 32, normalize_embeddings: bool | None = None) -> np.ndarray: ...
+    def encode(self, texts: Any, *, batch_size: int = 32, normalize_embeddings: bool | None = None) -> np.ndarray:
+        """Vectors of texts: [D] for a string, [len(texts), D] for a list, float32.
+
+        `batch_size` is the most texts in one batch; long texts get smaller ones. `normalize_embeddings` overrides the
+        checkpoint's setting. Raises InputError for anything but strings, MissingDependencyError without the `text`
+        extra.
+        """
+        if isinstance(texts, str):
+            return self.encode([texts], batch_size=batch_size, normalize_embeddings=normalize_embeddings)[0]
+        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+            raise InputError(f"batch_size is {batch_size!r}, not a whole number above 0.")
+        rows = self.tokenizer.encode_ids(list(texts), max_length=self.max_seq_length)
+        normalize = self.settings.normalize if normalize_embeddings is None else normalize_embeddings
+        tokens = BATCH_TOKENS.get(jax.default_backend(), MANY_BATCH_TOKENS)
+        pad = self.tokenizer.pad_token_id or 0
+        # Every batch is started before the first result is waited for: padding the next one overlaps with computing.
+        running = [
+            (batch.texts, self._vectors(batch.ids, batch.mask, normalize))
+            for batch in batches(rows, limit=self.max_seq_length, batch_size=batch_size, tokens=tokens, pad=pad)
+        ]
+        result = np.empty((len(rows), self.embedding_size), np.float32)
+        for texts_of_batch, vectors in running:
+            result[list(texts_of_batch)] = np.asarray(vectors)[: len(texts_of_batch)]
+        return result
+
+    @property
+    def embedding_size(self) -> int:
+        """Length of a vector."""
+        width: int = self.config.hidden_size  # type: ignore[attr-defined]  # every backbone's config has one
+        return width * len(self.settings.pooling)
+
+    def _vectors(self, ids: np.ndarray, mask: np.ndarray, normalize: bool) -> jax.Array:
+        output = self.apply({"input_ids": ids, "attention_mask": mask}, normalize=normalize)
+        vectors: jax.Array = output.embeddings
+        return vectors
+
+    def _forward(
+        self,
+        params: Mapping[str, Any],
+        inputs: dict[str, Any],
+        dropout_rng: jax.Array | None,
+        *,
+        train: bool,
+        flags: tuple[tuple[str, bool], ...],
+    ) -> FlaxSentenceEmbeddingOutput:
+        switches = dict(flags)
+        normalize = switches.pop("normalize", self.settings.normalize)
+        output = super()._forward(params, inputs, dropout_rng, train=train, flags=tuple(switches.items()))
+        mask = inputs.get("attention_mask")
+        if mask is None:
+            mask = jax.numpy.ones(inputs["input_ids"].shape, jax.numpy.int32)
+        return FlaxSentenceEmbeddingOutput(
+            embeddings=pool(output.last_hidden_state, mask, self.settings.pooling, normalize=normalize),
+            last_hidden_state=output.last_hidden_state,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )

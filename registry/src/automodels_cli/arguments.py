@@ -1,0 +1,111 @@
+"""The arguments of every command. Only argparse is imported: help is answered before anything else is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+STATUSES = ("ok", "empty", "broken", "incompatible", "disabled", "missing-requirement")
+
+_EXIT_CODES = """\
+exit codes:
+    0  fine
+    1  attention needed: doctor found a problem, or nothing matches what list was asked for
+    2  the command line, an environment variable, or the project file is malformed
+    3  not found: an unknown model type, plugin, or task, or a checkpoint that is not there
+    4  ambiguous, or no plugin that could be used
+    5  a checkpoint or its config is broken
+    6  a plugin failed, or a library or backend is missing
+   70  an internal error, or stdout cannot be written
+  130  interrupted (Ctrl-C)
+  141  the reader of stdout went away
+
+Data goes to stdout, everything else to stderr. With --json, stdout holds one JSON document, errors included.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are raised like all others."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        from automodels.errors import InputError
+
+        raise InputError(message, hints=[f"Run: {self.prog} --help"])
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; `module` of its result is the command's module."""
+    root = _Parser(prog="registry", description="What models are installed, and why you get the class you get.")
+    root.epilog = _EXIT_CODES
+    root.add_argument("--version", action="store_true", help="print the version and exit")
+    _add_common(root, default=False)
+    # Without `prog`, argparse formats a usage message to find it out, which takes milliseconds.
+    commands = root.add_subparsers(metavar="COMMAND", parser_class=_Parser, prog="registry")
+    _add_list(commands)
+    _add_show(commands)
+    _add_explain(commands)
+    _add_doctor(commands)
+    _add_backends(commands)
+    _add_run(commands)
+    return root
+
+
+def _add_list(commands: Any) -> None:
+    this = _command(commands, "list", "what is installed: model types, frameworks, tasks, plugins")
+    this.add_argument("pattern", nargs="?", help="part of a model type or plugin name, or a pattern with * and ?")
+    this.add_argument("--framework", help="only this framework")
+    this.add_argument("--task", help="only model types that offer this task")
+    this.add_argument("--status", choices=STATUSES, help="only what has this status: %(choices)s", metavar="STATUS")
+    this.add_argument("--plugin", help="only this plugin")
+
+
+def _add_show(commands: Any) -> None:
+    this = _command(commands, "show", "everything about one model type or plugin")
+    this.add_argument("name", help="a model type or a plugin")
+
+
+def _add_explain(commands: Any) -> None:
+    this = _command(commands, "explain", "which class would be loaded, and why no other")
+    this.add_argument("name", help="a checkpoint (directory or pkg:distribution/path) or a model type")
+    this.add_argument("--task", default="base", help="what the model is for (default: %(default)s)")
+    this.add_argument("--framework", help="as the argument of from_pretrained")
+    this.add_argument("--plugin", help="as the argument of from_pretrained")
+
+
+def _add_doctor(commands: Any) -> None:
+    _command(commands, "doctor", "what is wrong with this installation")
+
+
+def _add_backends(commands: Any) -> None:
+    this = _command(commands, "backends", "declared backends, and which of them can run here")
+    this.add_argument("--framework", help="only this framework")
+
+
+def _add_run(commands: Any) -> None:
+    this = commands.add_parser("run", help="use a checkpoint: embed", description="Use a checkpoint.")
+    below = this.add_subparsers(metavar="WHAT", required=True, parser_class=_Parser, prog="registry run")
+    embed = _command(below, "embed", "vectors of texts, or how similar the texts are", module="run_embed")
+    embed.add_argument("model", help="a checkpoint (directory or pkg:distribution/path)")
+    embed.add_argument("text", nargs="*", help="a text; without any, lines are read from --file or stdin")
+    embed.add_argument("--file", metavar="F", help="read texts from this file, one on each line ('-' is stdin)")
+    embed.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at once (default: %(default)s)")
+    embed.add_argument("--similarity", action="store_true", help="with --json: similarities and nearest pairs too")
+    embed.add_argument("--timings", action="store_true", help="embed twice; say how long loading and running took")
+
+
+def _command(commands: Any, name: str, summary: str, module: str | None = None) -> argparse.ArgumentParser:
+    this: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}."
+    )
+    _add_common(this, default=argparse.SUPPRESS)
+    this.set_defaults(module=f"automodels_cli.commands.{module or name}")
+    return this
+
+
+def _add_common(this: argparse.ArgumentParser, default: Any) -> None:
+    """Options that may stand before the command and after it; after it, an absent one must not undo the other."""
+    this.add_argument("--json", action="store_true", default=default, help="print one JSON document")
+    this.add_argument("--traceback", action="store_true", default=default, help="with errors, show where they arose")

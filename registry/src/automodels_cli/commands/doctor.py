@@ -1,0 +1,108 @@
+"""`registry doctor`: what is installed here, what is in force, and what is wrong. It answers whatever is broken."""
+
+from __future__ import annotations
+
+import platform
+from argparse import Namespace
+from typing import Any
+
+from automodels import __version__
+from automodels.backends import visible_devices
+from automodels.errors import InputError
+from automodels.plugins.catalog import PLUGIN_API, Catalog, load_catalog
+from automodels.plugins.settings import Settings
+
+from automodels_cli.exit_codes import ATTENTION, FINE
+from automodels_cli.findings import Finding, findings
+from automodels_cli.output import Output
+from automodels_cli.status import plugin_status
+
+LIBRARIES = ("jax", "jaxlib", "flax", "torch", "numpy", "tokenizers", "safetensors", "huggingface-hub")
+
+
+def run(arguments: Namespace, output: Output) -> int:
+    """Prints what there is, then every problem; exit code 1 when there is one."""
+    catalog, found = _examined()
+    problems = [finding for finding in found if finding.problem]
+    facts = _facts(catalog)
+    if output.as_json:
+        content = {"ok": not problems, **facts, "findings": [finding.described() for finding in found]}
+        output.document("doctor", content)
+    else:
+        _print(facts, found, output)
+    return ATTENTION if problems else FINE
+
+
+def _examined() -> tuple[Catalog, list[Finding]]:
+    """The catalog, with the default settings when those in force cannot be read."""
+    try:
+        catalog = load_catalog()
+    except InputError as error:
+        catalog = load_catalog(settings=Settings())
+        broken = Finding(problem=True, subject="settings", message=error.message, code=error.code)
+        return catalog, [broken, *findings(catalog)]
+    return catalog, findings(catalog)
+
+
+def _facts(catalog: Catalog) -> dict[str, Any]:
+    settings, installed = catalog.settings, catalog.scan.distributions
+    return {
+        "automodels": __version__,
+        "plugin_api": PLUGIN_API,
+        "python": platform.python_version(),
+        "distributions": len(installed),
+        "libraries": {name: installed[name].version for name in LIBRARIES if name in installed},
+        "devices": list(visible_devices()),
+        "settings": {
+            "allow": None if settings.allow is None else list(settings.allow),
+            "deny": list(settings.deny),
+            "safe_mode": settings.safe_mode,
+            "strict": settings.strict,
+            "framework": settings.framework,
+            "project_file": settings.project_file,
+            "pins": [{"model_type": name, "plugin": pin.plugin, "source": pin.source} for name, pin in settings.pins],
+        },
+        "plugins": [
+            {
+                "name": plugin.name,
+                "version": plugin.version,
+                "location": plugin.location,
+                "editable": plugin.editable,
+                **plugin_status(plugin).described(),
+            }
+            for plugin in catalog.plugins
+        ],
+    }
+
+
+def _print(facts: dict[str, Any], found: list[Finding], output: Output) -> None:
+    settings, plugins = facts["settings"], facts["plugins"]
+    states = [plugin["status"] for plugin in plugins]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
+    output.line(f"automodels {facts['automodels']}")
+    output.fields(
+        [
+            ("plugin API", facts["plugin_api"]),
+            ("Python", facts["python"]),
+            ("distributions", f"{facts['distributions']} scanned"),
+            ("plugins", f"{len(plugins)}: {counts}" if plugins else "none"),
+            ("libraries", ", ".join(f"{name} {version}" for name, version in facts["libraries"].items()) or "none"),
+            ("devices", ", ".join(facts["devices"])),
+            ("only plugins", "none" if settings["allow"] == [] else ", ".join(settings["allow"] or ())),
+            ("never plugins", ", ".join(settings["deny"])),
+            ("safe mode", "on" if settings["safe_mode"] else ""),
+            ("strict mode", "on" if settings["strict"] else ""),
+            ("framework", settings["framework"] or ""),
+            ("project file", settings["project_file"] or ""),
+            *(("pin", f"{pin['model_type']} = {pin['plugin']} ({pin['source']})") for pin in settings["pins"]),
+        ]
+    )
+    problems = [finding for finding in found if finding.problem]
+    notes = [finding for finding in found if not finding.problem]
+    for title, group in (("problems", problems), ("notes", notes)):
+        if group:
+            output.line()
+            output.line(title)
+            output.fields([(finding.subject, str(finding)) for finding in group])
+    output.line()
+    output.line(f"{len(problems)} problem{'' if len(problems) == 1 else 's'} found.")

@@ -1,0 +1,139 @@
+"""`registry list`: a row for each model type, framework and plugin; nothing that is installed is left out."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from automodels.plugins.catalog import Catalog
+from automodels.plugins.entries import Plugin
+
+from automodels_cli.exit_codes import ATTENTION, FINE
+from automodels_cli.installed import checked_framework, installed
+from automodels_cli.output import Output
+from automodels_cli.status import Status, offer_status, plugin_status
+
+HEADERS = ("MODEL TYPE", "FRAMEWORK", "TASKS", "PLUGIN", "VERSION", "STATUS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What one plugin offers for one model type; a plugin without models has a row of its own."""
+
+    plugin: Plugin
+    status: Status
+    model_type: str | None = None
+    framework: str | None = None
+    tasks: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+
+    def cells(self) -> tuple[str, ...]:
+        offers = f", offers {'backends' if len(self.backends) > 1 else 'backend'} {', '.join(self.backends)}"
+        return (
+            self.model_type or "-",
+            self.framework or "-",
+            ", ".join(self.tasks) or "-",
+            self.plugin.name,
+            self.plugin.version,
+            str(self.status) + (offers if self.backends else ""),
+        )
+
+    def described(self) -> dict[str, object]:
+        return {
+            "model_type": self.model_type,
+            "framework": self.framework,
+            "tasks": list(self.tasks),
+            "backends": list(self.backends),
+            "plugin": self.plugin.name,
+            "version": self.plugin.version,
+            **self.status.described(),
+        }
+
+
+def run(arguments: Namespace, output: Output) -> int:
+    """Prints the rows that match; exit code 1 when something was asked for and nothing matches."""
+    framework = checked_framework(arguments.framework)
+    catalog = installed(output)
+    rows = [row for row in _rows(catalog) if _matches(row, arguments, framework)]
+    if output.as_json:
+        warnings = [str(problem) for problem in catalog.warnings]
+        output.document("list", {"rows": [row.described() for row in rows], "warnings": warnings})
+    else:
+        output.table(HEADERS, [row.cells() for row in rows])
+    asked = (arguments.pattern, framework, arguments.task, arguments.status, arguments.plugin)
+    if not rows:
+        return _nothing(catalog, output, asked)
+    unfit = {id(row.plugin) for row in rows if row.status.word not in ("ok", "empty", "disabled")}
+    if unfit:
+        output.note(f"{len(unfit)} of the plugins cannot be used fully; run: registry doctor")
+    return FINE
+
+
+def _rows(catalog: Catalog) -> list[Row]:
+    rows = [row for plugin in catalog.plugins for row in (*_model_rows(plugin, catalog), *_other_rows(plugin))]
+    with_models = [row for row in rows if row.model_type is not None]
+    with_models.sort(key=lambda row: (row.model_type, row.framework, row.plugin.name))
+    return with_models + [row for row in rows if row.model_type is None]
+
+
+def _model_rows(plugin: Plugin, catalog: Catalog) -> Iterator[Row]:
+    """Tables of one model type, framework and requirements become one row."""
+    tasks: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for model in plugin.manifest.models if plugin.manifest else ():
+        tasks.setdefault((model.model_type, model.framework, model.requires), []).extend(model.tasks)
+    for (model_type, framework, requires), names in tasks.items():
+        yield Row(
+            plugin=plugin,
+            status=offer_status(plugin, requires, catalog),
+            model_type=model_type,
+            framework=framework,
+            tasks=tuple(dict.fromkeys(names)),
+        )
+
+
+def _other_rows(plugin: Plugin) -> Iterator[Row]:
+    """Of a plugin without models: a row for each framework that it has backends for, or one that says why not."""
+    manifest = plugin.manifest
+    if manifest is not None and manifest.models:
+        return
+    backends: dict[str, list[str]] = {}
+    for table in manifest.backends if manifest else ():
+        backends.setdefault(table.framework, []).append(table.name)
+    status = plugin_status(plugin)
+    for framework, names in backends.items():
+        yield Row(plugin=plugin, status=status, framework=framework, backends=tuple(names))
+    if not backends:
+        yield Row(plugin=plugin, status=status)
+
+
+def _matches(row: Row, arguments: Namespace, framework: str | None) -> bool:
+    return (
+        framework in (None, row.framework)
+        and (arguments.task is None or arguments.task in row.tasks)
+        and arguments.status in (None, row.status.word)
+        and arguments.plugin in (None, row.plugin.name)
+        and (arguments.pattern is None or _named(arguments.pattern.lower(), (row.model_type, row.plugin.name)))
+    )
+
+
+def _named(pattern: str, names: Iterable[str | None]) -> bool:
+    if not any(char in pattern for char in "*?["):
+        return any(pattern in name.lower() for name in names if name)
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(name.lower(), pattern) for name in names if name)
+
+
+def _nothing(catalog: Catalog, output: Output, asked: tuple[str | None, ...]) -> int:
+    if not catalog.plugins:
+        output.note("No plugins are installed.")
+    if not any(asked):
+        return FINE
+    if catalog.plugins:
+        from automodels.errors import nearest
+
+        words = {word for row in _rows(catalog) for word in (row.model_type, row.plugin.name, *row.tasks) if word}
+        guess = next((found for word in asked if word and (found := nearest(word, words - {word}))), None)
+        output.note("Nothing matches" + (f"; did you mean {guess!r}?" if guess else "; all of it: registry list"))
+    return ATTENTION

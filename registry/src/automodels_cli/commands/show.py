@@ -1,0 +1,123 @@
+"""`registry show NAME`: where a plugin or model type comes from, and what exactly is offered."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from automodels.errors import UnknownModelTypeError, nearest
+from automodels.plugins.catalog import Catalog
+from automodels.plugins.entries import Plugin
+from automodels.plugins.manifest import BackendTable, ModelTable
+
+from automodels_cli.exit_codes import FINE
+from automodels_cli.installed import installed
+from automodels_cli.output import Output
+from automodels_cli.status import offer_status, plugin_status
+
+
+def run(arguments: Namespace, output: Output) -> int:
+    """Prints the plugins of this name, and the plugins that offer the model type of this name.
+
+    Raises UnknownModelTypeError when there is neither.
+    """
+    catalog = installed(output)
+    found = [
+        _described(plugin, catalog, None if plugin.name == arguments.name else arguments.name)
+        for plugin in catalog.plugins
+        if plugin.name == arguments.name or _offers(plugin, arguments.name)
+    ]
+    if not found:
+        raise _unknown(arguments.name, catalog)
+    if output.as_json:
+        output.document("show", {"name": arguments.name, "plugins": found})
+        return FINE
+    for number, plugin in enumerate(found):
+        if number:
+            output.line()
+        _print(plugin, output)
+    return FINE
+
+
+def _offers(plugin: Plugin, model_type: str) -> bool:
+    return plugin.manifest is not None and any(table.model_type == model_type for table in plugin.manifest.models)
+
+
+def _unknown(name: str, catalog: Catalog) -> UnknownModelTypeError:
+    plugins = [plugin.name for plugin in catalog.plugins]
+    guess = nearest(name, [*catalog.model_types, *plugins])
+    hints = [f"Did you mean {guess!r}?"] if guess else []
+    return UnknownModelTypeError(
+        f"No installed plugin and no model type is called {name!r}.",
+        hints=[*hints, "Run: registry list"],
+        trace=[str(plugin) for plugin in catalog.plugins],
+    )
+
+
+def _described(plugin: Plugin, catalog: Catalog, model_type: str | None) -> dict[str, Any]:
+    """Everything about a plugin; of its models only those of `model_type`, if it is given."""
+    manifest = plugin.manifest
+    models = [table for table in manifest.models if model_type in (None, table.model_type)] if manifest else []
+    return {
+        "name": plugin.name,
+        "version": plugin.version,
+        "location": plugin.location,
+        "editable": plugin.editable,
+        **plugin_status(plugin).described(),
+        "problems": [{"code": each.code, "message": each.message, "fatal": each.fatal} for each in plugin.problems],
+        "summary": manifest.summary if manifest else None,
+        "api": manifest.api if manifest else None,
+        "hooks": manifest.hooks if manifest else None,
+        "models": [_model(plugin, table, catalog) for table in models],
+        "backends": [_backend(table) for table in (manifest.backends if manifest else ())],
+        "tasks": {table.name: table.auto_class for table in (manifest.tasks if manifest else ())},
+    }
+
+
+def _model(plugin: Plugin, table: ModelTable, catalog: Catalog) -> dict[str, Any]:
+    backends = [backend.name for owner, backend in catalog.backends(table.framework) if owner.state == "ok"]
+    return {
+        "model_type": table.model_type,
+        "framework": table.framework,
+        **offer_status(plugin, table.requires, catalog).described(),
+        "config": table.config,
+        "requires": list(table.requires),
+        "architectures": list(table.architectures),
+        "tasks": [
+            {"task": task, "auto_class": catalog.tasks.get(task), "model": reference}
+            for task, reference in table.tasks.items()
+        ],
+        "backends": list(dict.fromkeys(backends)),
+    }
+
+
+def _backend(table: BackendTable) -> dict[str, Any]:
+    return {"name": table.name, "framework": table.framework, "implementation": table.implementation}
+
+
+def _print(plugin: dict[str, Any], output: Output) -> None:
+    output.line(f"{plugin['name']} {plugin['version']}")
+    output.fields([
+        ("summary", plugin["summary"] or ""),
+        ("status", plugin["status"]),
+        *(("problem", f"[{each['code']}] {each['message']}") for each in plugin["problems"]),
+        ("location", ("editable, " if plugin["editable"] else "") + plugin["location"]),
+        ("plugin API", plugin["api"] or ""),
+        ("hooks", plugin["hooks"] or ""),
+        *(
+            ("backend", f"{each['name']} ({each['framework']}): {each['implementation']}")
+            for each in plugin["backends"]
+        ),
+        *(("own task", f"{task}: {auto_class}") for task, auto_class in plugin["tasks"].items()),
+    ])  # fmt: skip
+    for model in plugin["models"]:
+        output.line()
+        output.line(f"{model['model_type']} in {model['framework']}")
+        output.fields([
+            ("status", model["status"].replace("-", " ") + (f": {model['reason']}" if model["reason"] else "")),
+            ("config", model["config"]),
+            ("requires", ", ".join(model["requires"])),
+            ("architectures", ", ".join(model["architectures"])),
+            ("backends", ", ".join(model["backends"])),
+            *((each["task"], f"{each['auto_class'] or 'no auto class'} → {each['model']}") for each in model["tasks"]),
+        ])  # fmt: skip

@@ -1,0 +1,73 @@
+"""What is worth saying about an installation: problems, which somebody should solve, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from automodels.plugins.catalog import Catalog
+from automodels.plugins.entries import Plugin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was found."""
+
+    problem: bool
+    """Whether something does not work because of it."""
+
+    subject: str
+    message: str
+    code: str | None = None
+
+    def __str__(self) -> str:
+        return f"[{self.code}] {self.message}" if self.code else self.message
+
+    def described(self) -> dict[str, object]:
+        """For JSON."""
+        level = "problem" if self.problem else "note"
+        return {"level": level, "subject": self.subject, "code": self.code, "message": self.message}
+
+
+def findings(catalog: Catalog) -> list[Finding]:
+    """Everything that was found, problems first."""
+    found = [
+        *(Finding(problem=True, subject="settings", message=each.message, code=each.code) for each in catalog.warnings),
+        *(finding for plugin in catalog.plugins for finding in _of_plugin(plugin, catalog)),
+        *_of_distributions(catalog),
+    ]
+    return sorted(found, key=lambda finding: not finding.problem)
+
+
+def _of_plugin(plugin: Plugin, catalog: Catalog) -> Iterator[Finding]:
+    for each in plugin.problems:
+        broken = each.fatal and each.code != "P302"  # what was disabled on purpose is in order
+        yield Finding(problem=broken, subject=plugin.name, message=each.message, code=each.code)
+    if plugin.state == "empty":
+        yield Finding(problem=False, subject=plugin.name, message="offers nothing yet")
+    if plugin.state != "ok" or plugin.manifest is None:
+        return
+    offers = [(f"{model.model_type} in {model.framework}", model.requires) for model in plugin.manifest.models]
+    offers += [(f"the backend {table.name} of {table.framework}", table.requires) for table in plugin.manifest.backends]
+    for what, requires in dict.fromkeys(offers):
+        if (missing := catalog.unmet(requires)) is not None:
+            yield Finding(problem=True, subject=plugin.name, message=f"{what} cannot be used: {missing}")
+
+
+def _of_distributions(catalog: Catalog) -> Iterator[Finding]:
+    """Damage and shadows: they matter where a plugin is concerned, elsewhere they are merely said."""
+    scan = catalog.scan
+    ours = {"automodels", "automodels-cli", *(point.distribution.normalized for point in scan.entry_points)}
+    for distribution in scan.distributions.values():
+        for each in distribution.problems:
+            if not each.fatal:  # fatal ones are the plugin's, and said there
+                matters = distribution.normalized in ours
+                yield Finding(problem=matters, subject=distribution.name, message=each.message, code=each.code)
+    for distribution in scan.shadowed:
+        first = scan.distributions[distribution.normalized]
+        yield Finding(
+            problem=distribution.normalized in ours,
+            subject=distribution.name,
+            message=f"{distribution.metadata} is shadowed by {first.name} {first.version} in {first.site}",
+            code="P104",
+        )
