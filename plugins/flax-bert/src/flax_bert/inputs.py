@@ -54,4 +54,6 @@ def _check_range(name: str, array: Any, rows: int) -> None:
         return
     low, high = int(array.min()), int(array.max())
     if low < 0 or high >= rows:
-        raise InputError(f"{name} has the value {low if low < 0 else high}; the model's table has rows 0 to {rows - 1}.")
+        raise InputError(
+            f"{name} has the value {low if low < 0 else high}; the model's table has rows 0 to {rows - 1}."
+        )

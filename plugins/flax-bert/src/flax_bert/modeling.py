@@ -9,21 +9,22 @@ Shapes: B batch, T tokens, D hidden size, N heads, H head size, F feed-forward.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax_runtime.activations import ACTIVATIONS
-from flax_runtime.attention import AttentionFunction, attention_weights, weighted_values
-from flax_runtime.embedding import FlaxSentenceEmbeddingModel
-from flax_runtime.modeling import FlaxPreTrainedModel
-from flax_runtime.outputs import FlaxBaseModelOutputWithPooling
 from jaxtyping import Array, Bool, Float, Int
 
 from automodels.families.bert import BertConfig
 from flax_bert.inputs import checked_inputs
 from flax_bert.keymap import KEYMAP
+from flax_runtime.activations import ACTIVATIONS
+from flax_runtime.attention import AttentionFunction, attention_weights, weighted_values
+from flax_runtime.embedding import FlaxSentenceEmbeddingModel
+from flax_runtime.modeling import FlaxPreTrainedModel
+from flax_runtime.outputs import FlaxBaseModelOutputWithPooling
 
 Hidden = Float[Array, "B T D"]
 Mask = Bool[Array, "B 1 1 T"]
@@ -76,12 +77,12 @@ class Embeddings(nnx.Module):
         tokens = input_ids.shape[1]
         # Without ids, positions and segments are constants: adding rows is cheaper than looking them up.
         positions = (
-            self.position_embeddings.embedding[:tokens].astype(self.position_embeddings.dtype)
+            self.position_embeddings.embedding[None, :tokens].astype(self.position_embeddings.dtype)
             if position_ids is None
             else self.position_embeddings(position_ids)
         )
         segments = (
-            self.token_type_embeddings.embedding[0].astype(self.token_type_embeddings.dtype)
+            self.token_type_embeddings.embedding[None, :1].astype(self.token_type_embeddings.dtype)
             if token_type_ids is None
             else self.token_type_embeddings(token_type_ids)
         )
@@ -144,7 +145,7 @@ class Intermediate(nnx.Module):
 
     def __init__(self, build: Build) -> None:
         self.dense = build.linear(build.config.hidden_size, build.config.intermediate_size)
-        self.activation = ACTIVATIONS[build.config.hidden_act]
+        self.activation: Callable[[jax.Array], jax.Array] = ACTIVATIONS[build.config.hidden_act]
 
     def __call__(self, x: Hidden) -> Float[Array, "B T F"]:
         return self.activation(self.dense(x))
@@ -204,11 +205,12 @@ class BertModule(nnx.Module):
     ) -> FlaxBaseModelOutputWithPooling:
         mask = None if attention_mask is None else (attention_mask != 0)[:, None, None, :]
         x = self.embeddings(input_ids, token_type_ids, position_ids, rngs)
-        hidden_states, attentions = [x], []
+        hidden_states = [x]
+        attentions: list[jax.Array] = []
         for layer in self.encoder.layer:
             x, weights = layer(x, mask, rngs, output_attentions)
             hidden_states.append(x)
-            attentions.append(weights)
+            attentions += [] if weights is None else [weights]
         return FlaxBaseModelOutputWithPooling(
             last_hidden_state=x,
             pooler_output=self.pooler(x) if self.pooler is not None else None,

@@ -12,7 +12,7 @@ Activation = Callable[[jax.Array], jax.Array]
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:
-    """x · sigmoid(1.702 x) (Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415)."""
+    """A gelu by the sigmoid: x · sigmoid(1.702 x) (Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415)."""
     return x * jax.nn.sigmoid(1.702 * x)
 
 

@@ -5,13 +5,16 @@ Shapes: B batch, T query tokens, S key tokens, N heads, H head size.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+MASKED = -1e30  # finite, so that a row whose keys are all masked is uniform rather than NaN
 
+
+@runtime_checkable
 class AttentionFunction(Protocol):
     """Softmax(q kᵀ · scale + bias) v, with masked scores left out."""
 
@@ -46,7 +49,7 @@ def attention_weights(
     if bias is not None:
         scores = scores + bias
     if mask is not None:
-        scores = jnp.where(mask, scores, jnp.finfo(scores.dtype).min)
+        scores = jnp.where(mask, scores, MASKED)
     return jax.nn.softmax(scores, axis=-1)
 
 

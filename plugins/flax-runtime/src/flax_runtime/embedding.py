@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Self, overload
+from collections.abc import Mapping
+from typing import Any, Self
 
 import jax
 import numpy as np
 
 from automodels.checkpoint.locate import Location, locate
-from automodels.errors import InputError, MissingDependencyError
+from automodels.errors import InputError
 from automodels.families.sentence_transformers import SentenceEmbeddingSettings, read_settings
 from automodels.text import AutoTokenizer
 from flax_runtime.batching import batches
@@ -32,9 +32,7 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
     _location: Location | None = None
 
     @classmethod
-    def from_pretrained(
-        cls, name: str | os.PathLike[str] | Location, *, subfolder: str = "", **options: Any
-    ) -> Self:
+    def from_pretrained(cls, name: str | os.PathLike[str] | Location, *, subfolder: str = "", **options: Any) -> Self:
         """The model in a sentence-transformers folder, or in a plain checkpoint (mean pooling, not normalised).
 
         Options and errors are those of `FlaxPreTrainedModel.from_pretrained`; UnsupportedConfigError when the folder
@@ -52,7 +50,7 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         """The checkpoint's tokenizer. Raises MissingDependencyError without the `text` extra."""
         if self._location is None:
             raise InputError("This model was not loaded from a checkpoint, so it has no tokenizer; pass token ids.")
-        tokenizer = AutoTokenizer.from_pretrained(self._location)
+        tokenizer = AutoTokenizer.from_pretrained(self._location.directory)
         return tokenizer.lowercased() if self.settings.do_lower_case else tokenizer
 
     @property
@@ -61,12 +59,6 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         limits = (self.settings.max_seq_length, getattr(self.config, "max_position_embeddings", None))
         return min(limit for limit in (*limits, 1 << 20) if limit is not None)
 
-    @overload
-    def encode(
-        self, texts: str | Sequence[str], *, batch_size: int = 32, normalize_embeddings: bool | None = None
-    ) -> np.ndarray: ...
-    @overload
-    def encode(self, texts: Any, *, batch_size: int = 32, normalize_embeddings: bool | None = None) -> np.ndarray: ...
     def encode(self, texts: Any, *, batch_size: int = 32, normalize_embeddings: bool | None = None) -> np.ndarray:
         """Vectors of texts: [D] for a string, [len(texts), D] for a list, float32.
 
@@ -75,10 +67,13 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         extra.
         """
         if isinstance(texts, str):
-            return self.encode([texts], batch_size=batch_size, normalize_embeddings=normalize_embeddings)[0]
-        if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+            vector: np.ndarray = self.encode([texts], batch_size=batch_size, normalize_embeddings=normalize_embeddings)[
+                0
+            ]
+            return vector
+        if type(batch_size) is not int or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}, not a whole number above 0.")
-        rows = self.tokenizer.encode_ids(list(texts), max_length=self.max_seq_length)
+        rows = self.tokenizer.encode_ids(texts, max_length=self.max_seq_length)
         normalize = self.settings.normalize if normalize_embeddings is None else normalize_embeddings
         tokens = BATCH_TOKENS.get(jax.default_backend(), MANY_BATCH_TOKENS)
         pad = self.tokenizer.pad_token_id or 0
@@ -95,7 +90,7 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
     @property
     def embedding_size(self) -> int:
         """Length of a vector."""
-        width: int = self.config.hidden_size  # type: ignore[attr-defined]  # every backbone's config has one
+        width: int = self.config.hidden_size
         return width * len(self.settings.pooling)
 
     def _vectors(self, ids: np.ndarray, mask: np.ndarray, normalize: bool) -> jax.Array:

@@ -25,4 +25,5 @@ def _placed(assignment: Assignment) -> jax.Array:
     if assignment.is_cast:
         tensor = np.asarray(tensor, assignment.dtype)
     # jax may use an aligned array in place: the mapping is read-only, and the array keeps it alive.
-    return jax.device_put(tensor)
+    placed: jax.Array = jax.device_put(tensor)
+    return placed

@@ -107,7 +107,10 @@ class FlaxPreTrainedModel:
         model._set_up(config, input_shape=(1, 1), seed=seed, dtype=dtype, param_dtype=param_dtype, backend=backend)
         plan = make_plan(
             checkpoint,
-            {path: AbstractParameter(shape=leaf.shape, dtype=np.dtype(leaf.dtype)) for path, leaf in model._abstract.items()},
+            {
+                path: AbstractParameter(shape=leaf.shape, dtype=np.dtype(leaf.dtype))
+                for path, leaf in model._abstract.items()
+            },
             cls.keymap,
             backbone=cls.base_model_prefix,
             may_be_fresh=cls.may_be_fresh,
@@ -129,7 +132,14 @@ class FlaxPreTrainedModel:
         return model
 
     def _set_up(
-        self, config: PretrainedConfig, *, input_shape: tuple[int, int], seed: int, dtype: Any, param_dtype: Any, backend: str
+        self,
+        config: PretrainedConfig,
+        *,
+        input_shape: tuple[int, int],
+        seed: int,
+        dtype: Any,
+        param_dtype: Any,
+        backend: str,
     ) -> None:
         if not isinstance(config, self.config_class):
             wanted, given = self.config_class.__name__, type(config).__name__
@@ -149,7 +159,7 @@ class FlaxPreTrainedModel:
         chosen = self.backend_report.chosen
         attend: AttentionFunction = load_reference(chosen.table.implementation, chosen.plugin)
         return self.module_class(
-            self._config,  # type: ignore[call-arg]  # nnx.Module's own signature takes nothing
+            self._config,
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             attend=attend,
@@ -165,7 +175,8 @@ class FlaxPreTrainedModel:
             drawn = flatten(nnx.to_pure_dict(nnx.state(self._build(key))))
             return {path: drawn[path] for path in wanted}
 
-        return jax.jit(draw)(jax.random.key(self.seed))
+        fresh: dict[str, jax.Array] = jax.jit(draw)(jax.random.key(self.seed))
+        return fresh
 
     @property
     def config(self) -> PretrainedConfig:
@@ -240,7 +251,7 @@ class FlaxPreTrainedModel:
         flags: tuple[tuple[str, bool], ...],
     ) -> Any:
         module: Any = nnx.merge(self._graphdef, module_state(params))
-        rngs = nnx.Rngs(dropout=dropout_rng) if train else None
+        rngs = nnx.Rngs(dropout=dropout_rng) if train and dropout_rng is not None else None
         return module(**inputs, rngs=rngs, **dict(flags))
 
 
@@ -252,7 +263,7 @@ def _choose_backend(asked: str, dtype: np.dtype) -> BackendReport:
 
 def _floating(what: str, dtype: Any) -> np.dtype:
     try:
-        found = jnp.dtype(dtype)
+        found: np.dtype = jnp.dtype(dtype)
     except TypeError as error:
         raise InputError(f"{what} is {dtype!r}, which is not a type of numbers.") from error
     if not jnp.issubdtype(found, jnp.floating):

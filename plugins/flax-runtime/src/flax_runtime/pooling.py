@@ -26,7 +26,7 @@ def _mean_sqrt_len(x: Hidden, mask: Mask) -> Pooled:
 
 
 def _weighted_mean(x: Hidden, mask: Mask) -> Pooled:
-    weights = jnp.arange(1, x.shape[1] + 1, dtype=x.dtype) * mask
+    weights = jnp.arange(1, x.shape[1] + 1, dtype=x.dtype)[None] * mask
     return jnp.einsum("btd,bt->bd", x, weights) / jnp.maximum(weights.sum(1, keepdims=True), _LEAST)
 
 
@@ -40,7 +40,7 @@ def _last_token(x: Hidden, mask: Mask) -> Pooled:
 
 
 def _max(x: Hidden, mask: Mask) -> Pooled:
-    return jnp.where(mask[..., None] != 0, x, jnp.finfo(x.dtype).min).max(1)
+    return jnp.where(mask[..., None] != 0, x, -jnp.inf).max(1)
 
 
 def _sum(x: Hidden, mask: Mask) -> Pooled:

