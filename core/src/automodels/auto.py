@@ -10,7 +10,14 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from automodels.errors import CheckpointNotFoundError, InputError, PluginReferenceError, UnknownModelTypeError
+from automodels.errors import (
+    AmbiguousModelError,
+    CheckpointNotFoundError,
+    InputError,
+    NoUsablePluginError,
+    PluginReferenceError,
+    UnknownModelTypeError,
+)
 from automodels.plugins.catalog import STANDARD_TASKS, Catalog, load_catalog
 from automodels.plugins.manifest import FRAMEWORKS, NAME
 from automodels.plugins.registration import register_config, register_model, registered_config
@@ -20,7 +27,7 @@ from automodels.plugins.scan import shown
 if TYPE_CHECKING:
     from automodels.checkpoint.locate import Location
     from automodels.config import PretrainedConfig
-    from automodels.plugins.entries import Plugin
+    from automodels.plugins.entries import Entry, Plugin
 
 logger = logging.getLogger("automodels")
 
@@ -90,8 +97,7 @@ class AutoModel:
         location, raw = _read(name, subfolder, trust_remote_code)
         resolution = _resolve(raw, cls.task, cls._framework(framework), plugin)
         config = config or _entry_config(resolution, raw, location)
-        model_class = _activated(resolution)
-        return model_class.from_pretrained(location, config=config, resolution=resolution, **options)
+        return _load(resolution, location, config, options)
 
     @classmethod
     def from_config(
@@ -101,7 +107,7 @@ class AutoModel:
         if not isinstance(getattr(config, "model_type", None), str):
             raise InputError(f"{shown(config)} is not a config; from_pretrained takes names.")
         resolution = _resolve({"model_type": config.model_type}, cls.task, cls._framework(framework), plugin)
-        return _activated(resolution)(config, **options)
+        return _model_class(resolution)(config, **options)
 
     @classmethod
     def register(cls, config_class: type, model_class: type) -> None:
@@ -282,7 +288,18 @@ def _warn(catalog: Catalog) -> None:
             logger.warning("%s", problem)
 
 
-def _activated(resolution: Resolution) -> Any:
+def _load(resolution: Resolution, location: Location, config: PretrainedConfig, options: Mapping[str, Any]) -> Any:
+    """Activates the plugin, lets its hooks see the options and the loaded model, and loads."""
+    from automodels.plugins.host import activate
+
+    active = activate(resolution.entry.plugin)
+    options = active.configure(config, options)
+    model = _model_class(resolution).from_pretrained(location, config=config, resolution=resolution, **options)
+    active.observe_loaded(model, getattr(model, "load_report", None))
+    return model
+
+
+def _model_class(resolution: Resolution) -> Any:
     from automodels.plugins.host import activate
 
     entry = resolution.entry
@@ -291,13 +308,12 @@ def _activated(resolution: Resolution) -> Any:
 
 
 def _entry_config(resolution: Resolution, raw: Mapping[str, Any], location: Location) -> PretrainedConfig:
-    return _loaded_config_class(resolution).from_dict(raw, name_or_path=location.name)
+    return _loaded_config_class(resolution.entry).from_dict(raw, name_or_path=location.name)
 
 
-def _loaded_config_class(resolution: Resolution) -> type[PretrainedConfig]:
+def _loaded_config_class(entry: Entry) -> type[PretrainedConfig]:
     from automodels.plugins.host import load_reference
 
-    entry = resolution.entry
     config_class: type[PretrainedConfig] = _class_with(
         "from_dict", load_reference(entry.config, entry.plugin), entry.config, entry.plugin
     )
@@ -315,11 +331,21 @@ def _class_with(method: str, found: Any, reference: str | type, plugin: Plugin) 
 
 
 def _config_class(model_type: str) -> type[PretrainedConfig]:
-    """The config class of a model type: registered in this process, or named by any usable entry."""
-    registered = registered_config(model_type)
+    """The config class of a model type: registered in this process, or named by the entries.
+
+    Several plugins that name the same class need no choice, and a config needs no framework.
+    """
+    registered: type[PretrainedConfig] | None = registered_config(model_type)
     if registered is not None:
         return registered
     catalog = load_catalog()
     tasks = [entry.task for entry in catalog.entries if entry.model_type == model_type]
     request = Request(model_type=model_type, task=tasks[0] if tasks else "base")
-    return _loaded_config_class(resolve_entry(catalog, request))
+    try:
+        entry = resolve_entry(catalog, request).entry
+    except (AmbiguousModelError, NoUsablePluginError):
+        entries = [entry for entry in catalog.entries if entry.model_type == model_type and not entry.plugin.fatal]
+        if len({entry.config for entry in entries}) != 1:
+            raise
+        entry = entries[0]
+    return _loaded_config_class(entry)

@@ -104,5 +104,9 @@ def _none_left(framework: str, asked: str, candidates: list[BackendCandidate]) -
         message += f"; did you mean {guess!r}?" if guess else f"; declared: {', '.join(names) or 'none'}."
     else:
         relevant = [found for found in candidates if asked in ("auto", found.table.name)]
-        message = "\n".join([f"No {framework} backend can run here ({asked}):", *(f"    {found}" for found in relevant)])
-    return BackendUnavailableError(message, hints=["Run: registry backends"], trace=[str(found) for found in candidates])
+        message = "\n".join(
+            [f"No {framework} backend can run here ({asked}):", *(f"    {found}" for found in relevant)]
+        )
+    return BackendUnavailableError(
+        message, hints=["Run: registry backends"], trace=[str(found) for found in candidates]
+    )

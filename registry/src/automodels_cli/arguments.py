@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 STATUSES = ("ok", "empty", "broken", "incompatible", "disabled", "missing-requirement")
@@ -36,8 +37,23 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(message, hints=[f"Run: {self.prog} --help"])
 
 
+def parsed(given: Sequence[str]) -> argparse.Namespace:
+    """The arguments, `module` among them: the module of the command. Raises InputError when they are malformed."""
+    root = parser()
+    arguments, rest = root.parse_known_args(given)
+    if "text" in arguments:
+        # argparse before Python 3.13 gives up on a list of texts once an option stands between the model and them.
+        split = rest.index("--") if "--" in rest else len(rest)
+        texts = [word for word in rest[:split] if not word.startswith("-") or " " in word] + rest[split + 1 :]
+        arguments.text = [*arguments.text, *texts]
+        rest = [word for word in rest[:split] if word not in texts]
+    if rest:
+        root.error(f"unrecognized arguments: {' '.join(rest)}")
+    return arguments
+
+
 def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; `module` of its result is the command's module."""
+    """The parser of the whole command line."""
     root = _Parser(prog="registry", description="What models are installed, and why you get the class you get.")
     root.epilog = _EXIT_CODES
     root.add_argument("--version", action="store_true", help="print the version and exit")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from automodels.errors import AutomodelsError
-
 from automodels_cli.exit_codes import exit_code
 from automodels_cli.output import Output
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from automodels.errors import InputError, nearest
 from automodels.plugins.catalog import Catalog, load_catalog
 from automodels.plugins.manifest import FRAMEWORKS
-
 from automodels_cli.output import Output
 
 

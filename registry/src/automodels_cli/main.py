@@ -8,7 +8,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from automodels_cli.arguments import parser
+from automodels_cli.arguments import parsed
 from automodels_cli.exit_codes import BROKEN_PIPE, FINE, INTERNAL, INTERRUPTED
 from automodels_cli.output import Output, OutputError
 
@@ -34,7 +34,7 @@ def _guarded(given: list[str], output: Output) -> int:
     arguments = Namespace(traceback="--traceback" in given)
     try:
         try:
-            arguments = parser().parse_args(given)
+            arguments = parsed(given)
         except SystemExit as done:  # --help was printed
             return int(done.code or FINE)
         output.as_json = arguments.json

@@ -46,14 +46,12 @@ class Output:
             return
         safe = [[printable(cell) for cell in row] for row in rows]
         paint = _painted if self._colour and headers[-1] in _JUDGEMENTS else plain
-        for text in table(headers, safe, self.width, paint):
-            self._write_data(text + "\n")
+        self._write_data("\n".join([*table(headers, safe, self.width, paint), ""]))
 
     def fields(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Indented lines `name  value`; pairs with an empty value are left out."""
         safe = [(name, printable(value)) for name, value in pairs if value]
-        for text in fields(safe, self.width):
-            self._write_data(text + "\n")
+        self._write_data("\n".join([*fields(safe, self.width), ""]))
 
     def document(self, kind: str, content: Mapping[str, Any], *, indent: int | None = 2) -> None:
         """A JSON document with schema and kind."""

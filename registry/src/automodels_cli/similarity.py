@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from automodels.errors import PluginError
 from numpy.typing import NDArray
+
+from automodels.errors import PluginError
 
 ROWS = 1024  # how many rows of the similarity matrix are held at once
 

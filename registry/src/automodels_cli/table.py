@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 GAP = "  "
+ABSENT = "-"  # stands in a column that says nothing about a row; left out where rows stack
 NARROWEST = 9  # below this many columns a cell is no longer readable, and rows stack instead
 
 Paint = Callable[[str, str], str]
@@ -106,6 +107,8 @@ def _stacked(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int, 
         if number:
             yield ""
         for name, cell in zip(headers, row, strict=True):
+            if cell in ("", ABSENT):
+                continue
             colour = paint if name == headers[-1] else plain
             for level, piece in enumerate(wrapped(cell, room)):
                 yield padded("" if level else name, names) + GAP + colour(cell, piece)

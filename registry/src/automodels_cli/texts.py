@@ -6,7 +6,6 @@ import sys
 from argparse import Namespace
 
 from automodels.errors import InputError
-
 from automodels_cli.output import Output
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
+from automodels.checkpoint.safetensors import is_tensor_name
 from automodels.errors import CheckpointFormatError, CheckpointSecurityError, listed
 from automodels.json_files import read_json_object
 from automodels.plugins.scan import shown
@@ -23,6 +25,8 @@ def read_index(path: Path, suffix: str) -> dict[str, str]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointFormatError(f"{path.name} has no weight_map, or an empty one.")
     for tensor, file in weight_map.items():
+        if not is_tensor_name(tensor):
+            raise CheckpointFormatError(f"{path.name}: {shown(tensor)} cannot be the name of a tensor.")
         if not isinstance(file, str):
             raise CheckpointFormatError(f"{path.name}: the file of {shown(tensor)} is {shown(file)}, not a name.")
         if not _is_plain_name(file):
@@ -37,9 +41,11 @@ def read_index(path: Path, suffix: str) -> dict[str, str]:
 def check_contained(directory: Path, names: list[str]) -> None:
     """Every file is there, regular, and inside the directory; a link may lead elsewhere only inside one Hub cache.
 
-    Raises CheckpointFormatError naming all that are missing, CheckpointSecurityError naming one that leads outside.
+    Nothing is opened. Raises CheckpointFormatError naming all that are missing or no regular files,
+    CheckpointSecurityError naming one that leads outside.
     """
-    missing = [name for name in names if not (directory / name).is_file()]
+    modes = {name: _mode(directory / name) for name in names}
+    missing = [name for name, mode in modes.items() if mode is None]
     if missing:
         present = len(names) - len(missing)
         raise CheckpointFormatError(
@@ -47,6 +53,9 @@ def check_contained(directory: Path, names: list[str]) -> None:
             f"{listed(missing, limit=4)}.",
             hints=["Download the missing files."],
         )
+    irregular = [name for name, mode in modes.items() if mode is not None and not stat.S_ISREG(mode)]
+    if irregular:
+        raise CheckpointFormatError(f"{directory}: not a regular file: {listed(irregular, limit=4)}.")
     root = os.path.realpath(directory)
     roots = [root, *_blobs(root)]
     for name in names:
@@ -56,6 +65,14 @@ def check_contained(directory: Path, names: list[str]) -> None:
                 f"{name} is a link to {target}, outside the checkpoint.",
                 hints=["Copy the file into the checkpoint if you trust it."],
             )
+
+
+def _mode(path: Path) -> int | None:
+    """What kind of file a path leads to, links followed; None when there is nothing, or no way to it."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return None
 
 
 def _blobs(root: str) -> list[str]:

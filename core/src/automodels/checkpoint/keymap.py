@@ -12,8 +12,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 PLACEHOLDER = "{i}"
-WRAPPERS = ("module.", "_orig_mod.")  # put before every name by DataParallel and by torch.compile
-_NUMBER = re.compile(r"(?<=\.)\d+(?=\.|$)")
+_WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
+"""What DataParallel puts before every name, and torch.compile before those of whatever part was compiled."""
+
+_NUMBER = re.compile(r"(?<=\.)[0-9]+(?=\.|$)")
 
 
 class Layout(enum.Enum):
@@ -51,14 +53,21 @@ class KeyMap:
         if not len(self._by_tensor) == len(self._by_parameter) == len(rows):
             raise ValueError("a key map names a tensor or a parameter twice")
         for tensor, parameter, _ in rows:
-            if tensor.count(PLACEHOLDER) != parameter.count(PLACEHOLDER):
-                raise ValueError(f"{tensor} and {parameter} have different numbers of {PLACEHOLDER}")
+            self._check(tensor, parameter)
+
+    def _check(self, tensor: str, parameter: str) -> None:
+        """Raises ValueError for a row that no name could ever reach."""
+        if tensor.count(PLACEHOLDER) != parameter.count(PLACEHOLDER):
+            raise ValueError(f"{tensor} and {parameter} have different numbers of {PLACEHOLDER}")
+        for name in (tensor, parameter):
+            if _pattern(name.replace(PLACEHOLDER, "0")) != name:
+                raise ValueError(f"{name}: numbers are written {PLACEHOLDER}, between dots")
+        if self.canonical(tensor) != tensor:
+            raise ValueError(f"{tensor} is not a name as it is written today; that is {self.canonical(tensor)}")
 
     def canonical(self, tensor: str) -> str:
         """A tensor's name as it is written today: wrappers and the prefix removed, older endings replaced."""
-        for wrapper in WRAPPERS:
-            tensor = tensor.removeprefix(wrapper)
-        tensor = tensor.removeprefix(self.prefix)
+        tensor = _WRAPPERS.sub("", tensor).removeprefix(self.prefix)
         for old, new in self.older:
             if tensor.endswith(old):
                 return tensor.removesuffix(old) + new
@@ -74,12 +83,17 @@ class KeyMap:
 
     def is_buffer(self, tensor: str) -> bool:
         """Whether a tensor is one that old versions saved and that is no parameter."""
-        return _NUMBER.sub(PLACEHOLDER, self.canonical(tensor)) in self.buffers
+        return _pattern(self.canonical(tensor)) in self.buffers
+
+
+def _pattern(name: str) -> str:
+    """The name with its numbers replaced by the placeholder; nothing that a table has, if it holds one already."""
+    return "" if PLACEHOLDER in name else _NUMBER.sub(PLACEHOLDER, name)
 
 
 def _look_up(table: Mapping[str, tuple[str, Layout]], name: str) -> tuple[str, Layout] | None:
     numbers = _NUMBER.findall(name)
-    found = table.get(_NUMBER.sub(PLACEHOLDER, name))
+    found = table.get(_pattern(name))
     if found is None:
         return None
     other, layout = found

@@ -18,6 +18,7 @@ from automodels.plugins.package_files import contained, package_directory
 from automodels.plugins.scan import normalized, scan, shown
 
 OPTIONS = ("subfolder",)
+_DISTRIBUTION_NAME = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?", re.ASCII)
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 
@@ -45,11 +46,10 @@ def locate(name: str | os.PathLike[str] | Location, *, subfolder: str = "") -> L
     """
     if isinstance(name, Location):
         return name
-    text: object = os.fspath(name)
-    if not isinstance(text, str) or not text or not text.isprintable():
-        raise InputError(f"{shown(text)} cannot be the name of a checkpoint.")
+    text = _checked(os.fspath(name) if isinstance(name, os.PathLike) else name, "the name of a checkpoint")
+    subfolder = _checked(subfolder, "a subfolder") if subfolder else ""
     root = _package_data(text) if text.startswith("pkg:") else _directory(text)
-    inside = contained(str(root), subfolder) if subfolder else str(root)
+    inside = _inside(str(root), subfolder)
     if inside is None:
         raise CheckpointSecurityError(f"subfolder {shown(subfolder)} leaves the checkpoint {text}.")
     if not os.path.isdir(inside):
@@ -57,11 +57,22 @@ def locate(name: str | os.PathLike[str] | Location, *, subfolder: str = "") -> L
     return Location(name=text, directory=Path(inside))
 
 
+def _checked(value: object, what: str) -> str:
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise InputError(f"{shown(value)} cannot be {what}.")
+    return value
+
+
+def _inside(root: str, relative: str) -> str | None:
+    """`root/relative` if it stays inside `root`, or is `root` itself; else None."""
+    return root if os.path.normpath(relative) == "." else contained(root, relative)
+
+
 def _directory(text: str) -> Path:
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(text))
+    if os.path.isdir(path):
         return path
-    if path.is_file():
+    if os.path.isfile(path):
         raise CheckpointNotFoundError(
             f"{text} is a file; a checkpoint is a directory with config.json and weight files.",
             hints=[f"Pass the directory: {path.parent}"],
@@ -83,7 +94,7 @@ def _package_data(text: str) -> Path:
         raise CheckpointNotFoundError(
             f"{text}: the distribution {shown(distribution_name)} is not installed"
             + (f"; did you mean {guess}?" if guess else "."),
-            hints=[f"Run: pip install {distribution_name}"] if distribution_name.isprintable() else [],
+            hints=[f"Run: pip install {distribution_name}"] if _DISTRIBUTION_NAME.fullmatch(distribution_name) else [],
         )
     package, _, inside = path.partition("/")
     root = package_directory(distribution, package) if package.isidentifier() else None
@@ -91,7 +102,7 @@ def _package_data(text: str) -> Path:
         raise CheckpointNotFoundError(
             f"{text}: {distribution.name} {distribution.version} has no folder {shown(package)}."
         )
-    directory = contained(root, inside) if inside else root
+    directory = _inside(root, inside)
     if directory is None:
         raise CheckpointSecurityError(f"{text}: the path leaves the package {package}.")
     if not os.path.isdir(directory):

@@ -1,6 +1,6 @@
 """The plan of a load: which tensor goes into which parameter, complete before any byte of data is read.
 
-    headers + key map + abstract parameters → Plan, or one error with every culprit
+headers + key map + abstract parameters → Plan, or one error with every culprit
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from automodels.checkpoint.keymap import TRANSPOSED, KeyMap, Layout
 from automodels.checkpoint.tensors import TensorView
 from automodels.errors import CheckpointFormatError, CheckpointMismatchError
 
-CULPRITS = 3  # named in a message; the trace has all
+CULPRITS = 3  # of one kind are named in a message; the trace has all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Plan:
 
     assignments: tuple[Assignment, ...]
     fresh: tuple[str, ...]
-    """Parameters that get new values, because the checkpoint has no tensor for them and their task declares them new."""
+    """Parameters that get new values: the checkpoint has no tensor for them, and their task declares them new."""
 
     unexpected: tuple[str, ...]
     """Tensors that no parameter takes: leftovers of other heads, or of another model."""
@@ -88,13 +88,13 @@ def make_plan(
             (buffers if keymap.is_buffer(name) else unexpected).append(name)
         elif parameter in by_parameter:
             raise CheckpointFormatError(
-                f"{by_parameter[parameter][0].name} and {name} are two spellings of one tensor ({parameter})."
+                f"{source}: {by_parameter[parameter][0].name} and {name} are two spellings of one tensor ({parameter})."
             )
         else:
             by_parameter[parameter] = (tensor, found[1])
     missing = [path for path in parameters if path not in by_parameter]
     fresh = [path for path in missing if not strict and _is_new(path, backbone, may_be_fresh)]
-    lost = [path for path in missing if path not in set(fresh)]
+    lost = missing if strict else [path for path in missing if not _is_new(path, backbone, may_be_fresh)]
     wrong = {
         path: problem
         for path, (tensor, layout) in by_parameter.items()
@@ -144,11 +144,13 @@ def _problem(tensor: TensorView, layout: Layout, parameter: AbstractParameter) -
 
 def _mismatch(culprits: list[str], total: int, source: str, strict: bool) -> CheckpointMismatchError:
     lines = [f"{source} does not fit the model ({total} parameters):"]
-    for kind in ("missing", "wrong", "left over"):
+    kinds = {culprit.partition(":")[0] for culprit in culprits}
+    limit = CULPRITS if len(kinds) < 3 else CULPRITS - 1  # so that all kinds and the hints fit into 12 lines
+    for kind in sorted(kinds, key=("missing", "wrong", "left over").index):
         of_kind = [culprit for culprit in culprits if culprit.startswith(f"{kind}:")]
-        lines += [f"    {culprit}" for culprit in of_kind[:CULPRITS]]
-        if len(of_kind) > CULPRITS:
-            lines.append(f"    … and {len(of_kind) - CULPRITS} more {kind}")
+        lines += [f"    {culprit}" for culprit in of_kind[:limit]]
+        if len(of_kind) > limit:
+            lines.append(f"    … and {len(of_kind) - limit} more {kind}")
     hints = ["Load it without strict=True to allow new heads and leftovers."] if strict else []
     if any(" has shape " in culprit for culprit in culprits):
         hints.append("Pass ignore_mismatched_sizes=True to start these parameters afresh.")

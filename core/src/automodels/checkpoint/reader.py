@@ -37,12 +37,13 @@ class Checkpoint(Mapping[str, TensorView]):
         Raises CheckpointNotFoundError, CheckpointFormatError or CheckpointSecurityError, before any tensor is read.
         """
         folder = Path(directory)
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise CheckpointNotFoundError(f"There is no directory {folder}.")
         if os.path.lexists(folder / SINGLE):
             check_contained(folder, [SINGLE])
             return cls(directory=folder, files=(SINGLE,), tensors=read_header(folder / SINGLE))
-        if (folder / INDEX).is_file():
+        if os.path.lexists(folder / INDEX):
+            check_contained(folder, [INDEX])
             return cls._open_sharded(folder)
         raise _no_weights(folder)
 
@@ -52,17 +53,20 @@ class Checkpoint(Mapping[str, TensorView]):
         files = sorted(set(weight_map.values()))
         check_contained(folder, files)
         headers = {file: read_header(folder / file) for file in files}
-        absent = [name for name, file in weight_map.items() if name not in headers[file]]
+        absent = [f"{name} in {file}" for name, file in weight_map.items() if name not in headers[file]]
         if absent:
             raise CheckpointFormatError(
                 f"{INDEX} names {len(absent)} tensors that their shards do not hold: {listed(absent, limit=3)}."
             )
         stray = sorted(
-            name for file, header in headers.items() for name in header if weight_map.get(name, file) != file
+            f"{name} in {weight_map[name]} and {file}"
+            for file, header in headers.items()
+            for name in header
+            if weight_map.get(name, file) != file
         )
         if stray:
-            raise CheckpointFormatError(f"Tensors stand in several shards: {listed(stray, limit=3)}.")
-        unlisted = sorted(name for header in headers.values() for name in header if name not in weight_map)
+            raise CheckpointFormatError(f"Tensors stand in more than one shard: {listed(stray, limit=3)}.")
+        unlisted = sorted({name for header in headers.values() for name in header if name not in weight_map})
         tensors = {name: headers[file][name] for name, file in weight_map.items()}
         return cls(directory=folder, files=tuple(files), tensors=tensors, unlisted=tuple(unlisted))
 

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 import os
+import stat
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from automodels.errors import CheckpointFormatError, CheckpointNotFoundError
+from automodels.plugins.scan import printable
+
+
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[BinaryIO]:
+    """A regular file, open for reading; anything else, which could make a reader wait for ever, is refused.
+
+    Raises CheckpointFormatError for a pipe, a device or a directory, CheckpointNotFoundError when it cannot be read.
+    """
+    try:
+        with open(path, "rb", opener=_without_waiting) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise CheckpointFormatError(f"{printable(path)} is not a regular file.")
+            yield stream
+    except IsADirectoryError as error:
+        raise CheckpointFormatError(f"{printable(path)} is not a regular file.") from error
+    except OSError as error:
+        raise CheckpointNotFoundError(f"{printable(path)} cannot be read: {error.strerror}.") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 class WeightFile:
@@ -21,29 +46,34 @@ class WeightFile:
     process), which is why automodels itself never changes a weight file in place.
     """
 
-    def __init__(self, path: str, size: int) -> None:
+    def __init__(self, path: str, size: int, modified: int) -> None:
+        """`size` in bytes and `modified` in nanoseconds are those of the file whose header was verified."""
         self.path = path
         self.size = size
+        self.modified = modified
         self._mapped: mmap.mmap | None = None
         self._lock = threading.Lock()
 
     def mapped(self) -> mmap.mmap:
-        """The file's bytes, read-only. Raises CheckpointFormatError when its size changed since it was verified."""
+        """The file's bytes, read-only. Raises CheckpointFormatError when it changed since it was verified."""
         with self._lock:
             if self._mapped is None:
-                try:
-                    with open(self.path, "rb") as stream:
-                        if (size := os.fstat(stream.fileno()).st_size) != self.size:
-                            raise CheckpointFormatError(
-                                f"{self.path} had {self.size} bytes when it was verified and has {size} now."
-                            )
-                        self._mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-                except OSError as error:
-                    raise CheckpointNotFoundError(f"{self.path} cannot be read: {error.strerror}.") from error
+                with opened(self.path) as stream:
+                    self._check_unchanged(os.fstat(stream.fileno()))
+                    self._mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             return self._mapped
 
+    def _check_unchanged(self, now: os.stat_result) -> None:
+        if now.st_size == self.size and now.st_mtime_ns == self.modified:
+            return
+        change = f"had {self.size} bytes then and has {now.st_size} now" if now.st_size != self.size else "is newer now"
+        raise CheckpointFormatError(
+            f"{printable(self.path)} was changed after its header was verified: it {change}.",
+            hints=["Load the checkpoint again."],
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return WeightFile, (self.path, self.size)
+        return WeightFile, (self.path, self.size, self.modified)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +94,7 @@ class TensorView:
     def numpy(self) -> np.ndarray[Any, Any]:
         """The tensor as a read-only array over the mapped file: no copy, and pages are read as they are touched."""
         if not self.nbytes:
-            return np.empty(self.shape, self.dtype)
+            return np.frombuffer(b"", self.dtype).reshape(self.shape)
         data = np.frombuffer(self.file.mapped(), self.dtype, count=math.prod(self.shape), offset=self.start)
         return data.reshape(self.shape)
 

@@ -33,13 +33,13 @@ MODULES = "modules.json"
 
 # fmt: off
 _POOLINGS: dict[str, tuple[str, Pooling]] = {
-    # flag until version 5             name since version 6     pooling; concatenated in this order
-    "pooling_mode_cls_token":          ("cls",                  "cls"),
-    "pooling_mode_max_tokens":         ("max",                  "max"),
-    "pooling_mode_mean_tokens":        ("mean",                 "mean"),
-    "pooling_mode_mean_sqrt_len_tokens": ("mean_sqrt_len_tokens", "mean_sqrt_len"),
-    "pooling_mode_weightedmean_tokens": ("weightedmean",        "weightedmean"),
-    "pooling_mode_lasttoken":          ("lasttoken",            "lasttoken"),
+    # flag until version 5               name since version 6      pooling; flags are concatenated in this order
+    "pooling_mode_cls_token":            ("cls",                   "cls"),
+    "pooling_mode_max_tokens":           ("max",                   "max"),
+    "pooling_mode_mean_tokens":          ("mean",                  "mean"),
+    "pooling_mode_mean_sqrt_len_tokens": ("mean_sqrt_len_tokens",  "mean_sqrt_len"),
+    "pooling_mode_weightedmean_tokens":  ("weightedmean",          "weightedmean"),
+    "pooling_mode_lasttoken":            ("lasttoken",             "lasttoken"),
 }
 # fmt: on
 
@@ -99,6 +99,11 @@ class SentenceEmbeddingSettings:
     transformer: str = ""
     """Folder of the Transformer inside the checkpoint, with `config.json`, weights and tokenizer; usually the top."""
 
+    @property
+    def default_prompt(self) -> str:
+        """What is put before a sentence for which no prompt is asked; usually nothing."""
+        return "" if self.default_prompt_name is None else self.prompts[self.default_prompt_name]
+
 
 def read_settings(directory: str | os.PathLike[str]) -> SentenceEmbeddingSettings:
     """The settings in a sentence-transformers folder.
@@ -142,16 +147,16 @@ def _module(entry: Any, index: int, path: Path) -> tuple[str, str]:
     package, _, kind = reference.rpartition(".")
     if package.partition(".")[0] != "sentence_transformers" or kind not in ("Transformer", "Pooling", "Normalize"):
         raise UnsupportedConfigError(
-            f"{path}: module {index} is {shown(reference)}, which is not implemented; without it the embeddings would "
-            "be others."
+            f"{path}: module {index} is a {shown(kind)} ({shown(reference)}), which is not implemented; without it "
+            "the embeddings would be others."
         )
     windows = PureWindowsPath(folder)
-    if windows.anchor or ".." in windows.parts or not (root_itself(folder) or contained(str(path.parent), folder)):
+    if windows.anchor or ".." in windows.parts or not (_is_top(folder) or contained(str(path.parent), folder)):
         raise CheckpointSecurityError(f"{path}: module {index} lies in {shown(folder)}, which leaves the checkpoint.")
-    return kind, "" if root_itself(folder) else folder
+    return kind, "" if _is_top(folder) else folder
 
 
-def root_itself(folder: str) -> bool:
+def _is_top(folder: str) -> bool:
     """Whether a relative path names the directory that it starts from."""
     return PurePosixPath(folder) == PurePosixPath()
 
@@ -226,8 +231,11 @@ def _model_settings(path: Path) -> dict[str, Any]:
 
 
 def _read_array(path: Path) -> list[Any]:
-    with path.open("rb") as stream:
-        data = stream.read(CONFIG_BYTES + 1)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(CONFIG_BYTES + 1)
+    except OSError as failure:
+        raise ConfigFileError(f"{path} cannot be read: {failure.strerror}.") from failure
     if len(data) > CONFIG_BYTES:
         raise ConfigFileError(f"{path} has more than {CONFIG_BYTES} bytes; a file of this kind is never that large.")
     wrapped = parse_json_object(b'{"":' + data + b"}", what=str(path))

@@ -232,12 +232,12 @@ def _under(settings: Settings, entry: Entry) -> Entry:
 def _unreadable(distribution: Distribution, settings: Settings) -> Plugin:
     fatal = (problem for problem in distribution.problems if problem.fatal)
     return Plugin(
-        name=distribution.name,
+        name=distribution.normalized,
         version=distribution.version,
         location=printable(distribution.metadata),
         editable=is_editable(distribution),
         manifest=None,
-        problems=(*_disabled(distribution.name, distribution.normalized, settings), *fatal),
+        problems=(*_disabled(distribution.normalized, distribution.normalized, settings), *fatal),
     )
 
 

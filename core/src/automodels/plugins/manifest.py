@@ -26,9 +26,12 @@ NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)
 REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 AUTO_CLASS = re.compile(r"AutoModel(?:For[A-Z]\w{0,60})?", re.ASCII)
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+_FRAMEWORK = re.compile("|".join(FRAMEWORKS))
 _FORMS = {
     NAME: "a name of letters, digits, '.', '_' and '-'",
     AUTO_CLASS: "'AutoModelFor' and a capitalised word",
+    REFERENCE: "a reference 'package.module:name'",
+    _FRAMEWORK: f"one of {', '.join(FRAMEWORKS)}",
     _MODULE: "the dotted name of a module",
 }
 # tomllib's time grows with the square of the parts of a dotted key: a quarter of a mebibyte of them takes minutes.
@@ -186,8 +189,9 @@ class _Reader:
             requires=self.requirements(raw, where),
             architectures=self.names(raw, "architectures", where),
             tasks={
-                self.checked(task, NAME, f"a task of {where}"): self.reference(tasks, task, f"tasks of {where}")
+                task: self.reference(tasks, task, f"tasks of {where}")
                 for task in tasks
+                if self.checked(task, NAME, f"tasks of {where}")
             },
         )
 
@@ -248,16 +252,10 @@ class _Reader:
         return self.text(raw, key, where, form=NAME)
 
     def reference(self, raw: Mapping[str, Any], key: str, where: str) -> str:
-        value = self.text(raw, key, where, length=200)
-        if value and REFERENCE.fullmatch(value) is None:
-            self.wrong(f"{shown(key)} of {where} is {shown(value)}, not a reference 'package.module:name'")
-        return value
+        return self.text(raw, key, where, length=200, form=REFERENCE)
 
     def framework(self, raw: Mapping[str, Any], where: str) -> str:
-        value = self.text(raw, "framework", where)
-        if value and value not in FRAMEWORKS:
-            self.wrong(f"framework of {where} is {shown(value)}, not one of {', '.join(FRAMEWORKS)}")
-        return value
+        return self.text(raw, "framework", where, form=_FRAMEWORK)
 
     def names(self, raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
         return tuple(self.checked(value, NAME, f"{key} of {where}") for value in self.items(raw, key, where))

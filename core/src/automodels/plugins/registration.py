@@ -43,14 +43,15 @@ def register_config(model_type: object, config_class: type) -> None:
         )
 
 
-def register_model(task: str, config_class: type, model_class: type, framework: str | None = None) -> None:
+def register_model(task: str, config_class: Any, model_class: Any, framework: str | None = None) -> None:
     """Offers `model_class` for the model type of `config_class` and a task; repeating the same call changes nothing.
 
     An installed plugin that offers the same keeps its rights: the two are then ambiguous until one is chosen. Raises
     RegistrationError when another class is registered for the same model type, task and framework.
     """
-    if not isinstance(config_class, type) or not isinstance(model_class, type):
-        raise InputError(f"register takes two classes, not {shown(config_class)} and {shown(model_class)}.")
+    for given in (config_class, model_class):
+        if not isinstance(given, type):
+            raise InputError(f"register takes two classes, not {shown(given)}.")
     said = getattr(model_class, "framework", framework)
     if said not in FRAMEWORKS:
         known = ", ".join(FRAMEWORKS)

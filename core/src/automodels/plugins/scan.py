@@ -16,6 +16,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from automodels.plugins.problems import Problem
 
@@ -37,7 +38,7 @@ class Distribution:
 
     problems: tuple[Problem, ...] = ()
 
-    @property
+    @cached_property
     def normalized(self) -> str:
         return normalized(self.name)
 
@@ -160,8 +161,9 @@ def _distribution(metadata: str, match: re.Match[str]) -> Distribution:
         text = (read_bounded(file) or b"").decode("utf-8", "replace")
         found = re.search(r"^Version: *(\S+)", text, re.MULTILINE)
         version = found[1] if found else "0"
-    missing = Problem(code="P105", message=f"{printable(file)} is missing", fatal=False)
-    problems = () if os.path.isfile(file) else (missing,)
+    problems: tuple[Problem, ...] = ()
+    if not os.path.isfile(file):
+        problems = (Problem(code="P105", message=f"{printable(file)} is missing", fatal=False),)
     return Distribution(name=name, version=printable(version), metadata=metadata, problems=problems)
 
 

@@ -6,6 +6,27 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+TOY_CONFIG = """
+    from typing import ClassVar
+
+    from automodels.config import PretrainedConfig
+
+    class ToyConfig(PretrainedConfig):
+        model_type: ClassVar[str] = "toy"
+        width: int = 4
+"""
+TOY_MODELING = """
+    class ToyModel:
+        framework = "flax"
+
+        def __init__(self, config, **options):
+            self.config, self.options = config, options
+
+        @classmethod
+        def from_pretrained(cls, location, *, config, resolution, **options):
+            return cls(config, **options)
+"""
+
 
 class FakeSite:
     """A directory with distributions in it; put `str(site.path)` on `sys.path`, or pass it as `path`."""
@@ -49,6 +70,26 @@ class FakeSite:
         elif isinstance(manifest, str):
             manifest = textwrap.dedent(manifest).replace("{head}", head)
         return self.package(package, {"automodels.toml": manifest, **(files or {})})
+
+    def toy(
+        self,
+        name: str,
+        *,
+        version: str = "1.0",
+        head: str = "{head}",
+        framework: str = "flax",
+        task: str = "base",
+        requires: str = "[]",
+        files: Mapping[str, str | bytes] | None = None,
+    ) -> Path:
+        """Writes a plugin that offers the model type `toy`, with classes that work; returns the package's directory.
+
+        `head` is the top of the manifest, `files` replace or add modules of the package.
+        """
+        package = name.replace("-", "_").replace(".", "_")
+        table = model_table(package, framework=framework, task=task, requires=requires)
+        modules = {"config.py": TOY_CONFIG, "modeling.py": TOY_MODELING, **(files or {})}
+        return self.plugin(name, head + table, version=version, files=modules)
 
     @staticmethod
     def write(directory: Path, files: Mapping[str, str | bytes]) -> None:

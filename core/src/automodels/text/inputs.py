@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from automodels.errors import InputError
@@ -50,7 +50,7 @@ def padding_multiple(multiple: object, padding: Padding, cut_to: int | None) -> 
 
 
 def texts_of(given: object, name: str) -> list[str]:
-    """The texts of a list, each of them a str."""
+    """The texts of a list, each of them a str of whole characters."""
     if isinstance(given, bytes | dict | set) or not isinstance(given, Iterable):
         raise InputError(f"{name} is {_kind(given)}, not a text or a list of texts.")
     texts = list(given)
@@ -58,20 +58,9 @@ def texts_of(given: object, name: str) -> list[str]:
         if not isinstance(text, str):
             hints = ["Pass pairs as two lists: tokenizer(firsts, seconds)."] if isinstance(text, tuple | list) else []
             raise InputError(f"{name}[{index}] is {_kind(text)}, not a text.", hints=hints)
+        if not text.isascii():
+            _refuse_surrogates(text, f"{name}[{index}]")
     return texts
-
-
-def refuse_surrogates(texts: Sequence[str], name: str) -> None:
-    """Refuses halves of surrogate pairs, which are no Unicode text and which UTF-8 cannot express."""
-    for index, text in enumerate(texts):
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as failure:
-            raise InputError(
-                f"{name}[{index}] has a lone surrogate, {text[failure.start]!a}, at position {failure.start}; "
-                "that is not Unicode text.",
-                hints=["It comes from broken decoding; text.encode('utf-8', 'replace').decode() puts ? in its place."],
-            ) from failure
 
 
 def ids_of(given: object) -> list[int]:
@@ -97,6 +86,17 @@ def is_number(value: Any) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _refuse_surrogates(text: str, name: str) -> None:
+    """Halves of surrogate pairs are no Unicode text; old versions of `tokenizers` would replace them silently."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as failure:
+        raise InputError(
+            f"{name} has a lone surrogate, {text[failure.start]!a}, at position {failure.start}; that is not Unicode.",
+            hints=["It comes from broken decoding; text.encode('utf-8', 'replace').decode() puts ? in its place."],
+        ) from failure
 
 
 def _kind(value: object) -> str:

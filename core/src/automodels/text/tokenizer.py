@@ -22,7 +22,6 @@ from automodels.text.inputs import (
     is_number,
     padding_multiple,
     positive,
-    refuse_surrogates,
     texts_of,
 )
 from automodels.text.special import SpecialToken, SpecialTokenId
@@ -234,8 +233,6 @@ class Tokenizer:
         try:
             return backend.encode_batch_fast(inputs, add_special_tokens=add_special_tokens)
         except Exception as failure:
-            refuse_surrogates(texts, "text")
-            refuse_surrogates(pairs or (), "text_pair")
             raise InputError(f"The texts cannot be encoded: {failure}.") from failure
 
     def _truncating_copy(self, limit: int, strategy: str) -> Backend:

@@ -123,7 +123,9 @@ class Output(nnx.Module):
         self.dropout = build.dropout()
 
     def __call__(self, x: Float[Array, "B T F"], residual: Hidden, rngs: nnx.Rngs | None) -> Hidden:
-        return self.LayerNorm(self.dropout(self.dense(x), deterministic=rngs is None, rngs=rngs) + residual)
+        projected = self.dropout(self.dense(x), deterministic=rngs is None, rngs=rngs)
+        normalized: jax.Array = self.LayerNorm(projected + residual)
+        return normalized
 
 
 class Attention(nnx.Module):

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from automodels.checkpoint.locate import Location, locate
-from automodels.errors import InputError
+from automodels.errors import InputError, UnsupportedConfigError
 from automodels.families.sentence_transformers import SentenceEmbeddingSettings, read_settings
 from automodels.text import AutoTokenizer
 from flax_runtime.batching import batches
@@ -27,7 +28,7 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
     """A backbone whose result is one vector for each text; a family names its module, and inputs in `__call__`."""
 
     settings: SentenceEmbeddingSettings = SentenceEmbeddingSettings()
-    """Pooling, normalisation and length limit, from the checkpoint's sentence-transformers folder."""
+    """Pooling, normalisation, prompts and length limit, from the checkpoint's sentence-transformers folder."""
 
     _location: Location | None = None
 
@@ -36,11 +37,17 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         """The model in a sentence-transformers folder, or in a plain checkpoint (mean pooling, not normalised).
 
         Options and errors are those of `FlaxPreTrainedModel.from_pretrained`; UnsupportedConfigError when the folder
-        has a module that is not implemented.
+        asks for something that is not implemented.
         """
         location = locate(name, subfolder=subfolder)
         settings = read_settings(location.directory)
+        _refuse_unsupported(settings, location)
         model = super().from_pretrained(location, **options)
+        width: int = model.config.hidden_size
+        if settings.embedding_dimension not in (None, width):
+            raise UnsupportedConfigError(
+                f"{location.name}: pooling is for vectors of {settings.embedding_dimension}, the model has {width}."
+            )
         model.settings = settings
         model._location = location
         return model
@@ -56,24 +63,37 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
     @property
     def max_seq_length(self) -> int:
         """Tokens of a text that are used; the rest is cut off."""
-        limits = (self.settings.max_seq_length, getattr(self.config, "max_position_embeddings", None))
-        return min(limit for limit in (*limits, 1 << 20) if limit is not None)
+        positions: int = self.config.max_position_embeddings
+        limit = self.settings.max_seq_length or self.tokenizer.model_max_length or positions
+        return min(limit, positions)
 
-    def encode(self, texts: Any, *, batch_size: int = 32, normalize_embeddings: bool | None = None) -> np.ndarray:
-        """Vectors of texts: [D] for a string, [len(texts), D] for a list, float32.
+    @property
+    def embedding_size(self) -> int:
+        """Length of a vector."""
+        width: int = self.config.hidden_size * len(self.settings.pooling)
+        return min(width, self.settings.truncate_dim or width)
+
+    def encode(
+        self,
+        texts: Any,
+        *,
+        batch_size: int = 32,
+        normalize_embeddings: bool | None = None,
+        prompt: str | None = None,
+    ) -> np.ndarray:
+        """Vectors of texts: [E] for a string, [len(texts), E] for a list of strings, float32.
 
         `batch_size` is the most texts in one batch; long texts get smaller ones. `normalize_embeddings` overrides the
-        checkpoint's setting. Raises InputError for anything but strings, MissingDependencyError without the `text`
-        extra.
+        checkpoint's setting, `prompt` its default prompt, which is put before every text. Raises InputError for
+        anything but strings, MissingDependencyError without the `text` extra.
         """
         if isinstance(texts, str):
-            vector: np.ndarray = self.encode([texts], batch_size=batch_size, normalize_embeddings=normalize_embeddings)[
-                0
-            ]
+            options: dict[str, Any] = {"normalize_embeddings": normalize_embeddings, "prompt": prompt}
+            vector: np.ndarray = self.encode([texts], batch_size=batch_size, **options)[0]
             return vector
         if type(batch_size) is not int or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}, not a whole number above 0.")
-        rows = self.tokenizer.encode_ids(texts, max_length=self.max_seq_length)
+        rows = self._ids(texts, self.settings.default_prompt if prompt is None else prompt)
         normalize = self.settings.normalize if normalize_embeddings is None else normalize_embeddings
         tokens = BATCH_TOKENS.get(jax.default_backend(), MANY_BATCH_TOKENS)
         pad = self.tokenizer.pad_token_id or 0
@@ -87,11 +107,12 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
             result[list(texts_of_batch)] = np.asarray(vectors)[: len(texts_of_batch)]
         return result
 
-    @property
-    def embedding_size(self) -> int:
-        """Length of a vector."""
-        width: int = self.config.hidden_size
-        return width * len(self.settings.pooling)
+    def _ids(self, texts: Any, prompt: str) -> list[list[int]]:
+        limit = self.max_seq_length
+        rows: list[list[int]] = self.tokenizer.encode_ids(
+            [prompt + text if isinstance(text, str) else text for text in texts] if prompt else texts, max_length=limit
+        )
+        return rows
 
     def _vectors(self, ids: np.ndarray, mask: np.ndarray, normalize: bool) -> jax.Array:
         output = self.apply({"input_ids": ids, "attention_mask": mask}, normalize=normalize)
@@ -112,10 +133,21 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         output = super()._forward(params, inputs, dropout_rng, train=train, flags=tuple(switches.items()))
         mask = inputs.get("attention_mask")
         if mask is None:
-            mask = jax.numpy.ones(inputs["input_ids"].shape, jax.numpy.int32)
+            mask = jnp.ones(inputs["input_ids"].shape, jnp.int32)
+        vectors = pool(output.last_hidden_state, mask, self.settings.pooling, normalize=normalize)
         return FlaxSentenceEmbeddingOutput(
-            embeddings=pool(output.last_hidden_state, mask, self.settings.pooling, normalize=normalize),
+            embeddings=vectors[:, : self.settings.truncate_dim],
             last_hidden_state=output.last_hidden_state,
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
+
+
+def _refuse_unsupported(settings: SentenceEmbeddingSettings, location: Location) -> None:
+    if settings.transformer:
+        raise UnsupportedConfigError(
+            f"{location.name} keeps its transformer in the folder {settings.transformer!r}, which is not implemented.",
+            hints=["Move the folder's files beside modules.json."],
+        )
+    if not settings.include_prompt and settings.prompts:
+        raise UnsupportedConfigError(f"{location.name} leaves prompts out of pooling, which is not implemented.")

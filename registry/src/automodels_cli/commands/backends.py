@@ -9,7 +9,6 @@ from automodels.backends import unavailable
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Plugin
 from automodels.plugins.manifest import BackendTable
-
 from automodels_cli.exit_codes import FINE
 from automodels_cli.installed import checked_framework, installed
 from automodels_cli.output import Output

@@ -11,7 +11,6 @@ from automodels.backends import visible_devices
 from automodels.errors import InputError
 from automodels.plugins.catalog import PLUGIN_API, Catalog, load_catalog
 from automodels.plugins.settings import Settings
-
 from automodels_cli.exit_codes import ATTENTION, FINE
 from automodels_cli.findings import Finding, findings
 from automodels_cli.output import Output

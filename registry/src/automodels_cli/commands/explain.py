@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from typing import Any
 
 from automodels import resolve
-from automodels.errors import AutomodelsError, CheckpointNotFoundError, nearest
-from automodels.plugins.catalog import load_catalog
+from automodels.errors import AutomodelsError
 from automodels.plugins.resolve import Candidate, Resolution
-
 from automodels_cli.exit_codes import FINE
 from automodels_cli.logs import log_to
 from automodels_cli.output import Output
@@ -23,8 +20,6 @@ def run(arguments: Namespace, output: Output) -> int:
     log_to(output)
     try:
         found = resolve(arguments.name, task=arguments.task, framework=arguments.framework, plugin=arguments.plugin)
-    except CheckpointNotFoundError as error:
-        raise _with_guess(error, arguments.name) from error
     except AutomodelsError as error:
         if not output.as_json:
             for line in error.trace:
@@ -35,16 +30,6 @@ def run(arguments: Namespace, output: Output) -> int:
     else:
         _print(found, output)
     return FINE
-
-
-def _with_guess(error: CheckpointNotFoundError, name: str) -> CheckpointNotFoundError:
-    """What was meant may have been a model type."""
-    guess = None if os.path.isabs(name) or name.startswith("pkg:") else nearest(name, load_catalog().model_types)
-    if guess is None:
-        return error
-    return CheckpointNotFoundError(
-        error.message, hints=[*error.hints, f"If a model type was meant: did you mean {guess!r}?"], trace=error.trace
-    )
 
 
 def _print(found: Resolution, output: Output) -> None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Plugin
-
 from automodels_cli.exit_codes import ATTENTION, FINE
 from automodels_cli.installed import checked_framework, installed
 from automodels_cli.output import Output
 from automodels_cli.status import Status, offer_status, plugin_status
+from automodels_cli.table import ABSENT
 
 HEADERS = ("MODEL TYPE", "FRAMEWORK", "TASKS", "PLUGIN", "VERSION", "STATUS")
 
@@ -31,9 +31,9 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         offers = f", offers {'backends' if len(self.backends) > 1 else 'backend'} {', '.join(self.backends)}"
         return (
-            self.model_type or "-",
-            self.framework or "-",
-            ", ".join(self.tasks) or "-",
+            self.model_type or ABSENT,
+            self.framework or ABSENT,
+            ", ".join(self.tasks) or ABSENT,
             self.plugin.name,
             self.plugin.version,
             str(self.status) + (offers if self.backends else ""),

@@ -11,7 +11,6 @@ from typing import Any
 
 from automodels import AutoModelForSentenceEmbedding
 from automodels.errors import AutomodelsError, InputError, PluginError
-
 from automodels_cli.exit_codes import FINE
 from automodels_cli.logs import log_to
 from automodels_cli.output import Output
@@ -45,12 +44,12 @@ def _embedded(texts: list[str], arguments: Namespace, seconds: dict[str, float])
     """The vectors; `seconds` is filled in. The first embedding compiles, a second one would not."""
     # Frameworks and plugins may print; stdout is for data.
     with redirect_stdout(sys.stderr):
-        load = lambda: AutoModelForSentenceEmbedding.from_pretrained(arguments.model)  # noqa: E731
-        model = _timed(load, "load", seconds)
+        with _foreign(f"Loading {arguments.model}"):
+            model = _timed(lambda: AutoModelForSentenceEmbedding.from_pretrained(arguments.model), "load", seconds)
         encode = getattr(model, "encode", None)
         if encode is None:
             raise PluginError(f"The class {type(model).__name__}, chosen for sentence-embedding, has no method encode.")
-        with _foreign(f"{type(model).__name__}.encode"):
+        with _foreign(f"{type(model).__name__}.encode, chosen for {arguments.model},"):
             vectors = _timed(lambda: encode(texts, batch_size=arguments.batch_size), "first", seconds)
             if arguments.timings:
                 _timed(lambda: encode(texts, batch_size=arguments.batch_size), "again", seconds)
@@ -68,6 +67,7 @@ def _timed(work: Callable[[], Any], name: str, seconds: dict[str, float]) -> Any
 
 @contextmanager
 def _foreign(what: str) -> Iterator[None]:
+    """Whatever goes wrong in code of plugins and frameworks becomes a PluginError."""
     try:
         yield
     except (AutomodelsError, BrokenPipeError):

@@ -1,0 +1,79 @@
+"""Measuring: commands and functions in turn (A B A B …), medians, ratios, and a record with the machine named."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def seconds_of_commands(
+    commands: Mapping[str, list[str]], *, runs: int, env: Mapping[str, str] | None = None
+) -> dict[str, list[float]]:
+    """Whole-process seconds of each command, run in turn after one warm-up each."""
+    return seconds_of_functions(
+        {name: (lambda argv=argv: _run(argv, env)) for name, argv in commands.items()}, runs=runs
+    )
+
+
+def seconds_of_functions(
+    functions: Mapping[str, Callable[[], Any]], *, runs: int, warm: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of each function, called in turn after `warm` calls each."""
+    found: dict[str, list[float]] = {name: [] for name in functions}
+    for number in range(runs + warm):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            function()
+            if number >= warm:
+                found[name].append(time.perf_counter() - started)
+    return found
+
+
+def medians(found: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def record(name: str, figures: Mapping[str, Any]) -> None:
+    """Prints the figures and writes them to results/NAME.json, with the command and the machine."""
+    machine = {
+        "processors": os.cpu_count(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpu": _cpu(),
+        "python": platform.python_version(),
+    }
+    RESULTS.mkdir(exist_ok=True)
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    (RESULTS / f"{name}.json").write_text(
+        json.dumps({"command": command, "machine": machine, **figures}, indent=2) + "\n"
+    )
+    width = max(map(len, figures))
+    for key, value in figures.items():
+        print(f"{key:<{width}}  {value:.4g}" if isinstance(value, float) else f"{key:<{width}}  {value}")
+
+
+def _run(argv: list[str], env: Mapping[str, str] | None) -> None:
+    # Bytecode is written in the warm-up: that is what an installed package has.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    quiet = subprocess.DEVNULL
+    subprocess.run(argv, check=True, stdout=quiet, stderr=quiet, env={**inherited, **(env or {})})
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )

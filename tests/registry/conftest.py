@@ -1,0 +1,70 @@
+"""A throw-away site directory, and the command run on it: as a process, or in this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from automodels.testing.sites import FakeSite
+
+Process = subprocess.CompletedProcess[str]
+Registry = Callable[..., Process]
+
+OURS = ("COLUMNS", "NO_COLOR", "TERM", "PYTHONPATH")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> FakeSite:
+    return FakeSite(tmp_path / "site")
+
+
+@pytest.fixture
+def environment(site: FakeSite) -> dict[str, str]:
+    """The variables of the process, without those that a developer may have set."""
+    kept = {key: value for key, value in os.environ.items() if key not in OURS and not key.startswith("AUTOMODELS_")}
+    return {**kept, "PYTHONPATH": str(site.path), "PYTHONUTF8": "1", "TERM": "xterm"}
+
+
+@pytest.fixture
+def registry(environment: dict[str, str], tmp_path: Path) -> Registry:
+    """Runs `registry` as a process on the throw-away site, in an empty working directory."""
+    here = tmp_path / "here"
+    here.mkdir()
+
+    def run(*arguments: str, stdin: str = "", **variables: str) -> Process:
+        return subprocess.run(
+            [sys.executable, "-m", "automodels_cli", *arguments],
+            input=stdin,
+            env=environment | variables,
+            cwd=here,
+            text=True,
+            encoding="utf-8",
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def here(site: FakeSite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """`automodels_cli.main.main` for this process, with the throw-away site on the path."""
+    import logging
+
+    from automodels_cli.main import main
+
+    for name in [*OURS, *(key for key in os.environ if key.startswith("AUTOMODELS_"))]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(site.path))
+    yield main
+    logger = logging.getLogger("automodels")
+    logger.handlers.clear()
+    logger.propagate = True

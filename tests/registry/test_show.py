@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+
+from automodels.testing.sites import model_table
+
+MANIFEST = """{head}summary = "A toy"
+
+[[model]]
+model_type = "toy"
+framework = "flax"
+config = "toy_plugin.config:ToyConfig"
+requires = ["nowhere-to-be-found"]
+architectures = ["ToyModel"]
+[model.tasks]
+base = "toy_plugin.modeling:ToyModel"
+colour-naming = "toy_plugin.modeling:ToyForColourNaming"
+
+[[backend]]
+name = "fast"
+framework = "flax"
+implementation = "toy_plugin.attention:fast"
+
+[[task]]
+name = "colour-naming"
+auto_class = "AutoModelForColourNaming"
+"""
+
+
+def test_a_plugin_is_shown_with_provenance_and_everything_it_offers(here, site, capsys):
+    site.plugin("toy-plugin", MANIFEST)
+
+    assert here(["show", "toy-plugin"]) == 0
+
+    out = capsys.readouterr().out
+    assert out.startswith("toy-plugin 1.0\n")
+    for text in (
+        "A toy",
+        str(site.path / "toy_plugin"),
+        "toy_plugin.config:ToyConfig",
+        "nowhere-to-be-found is not installed",
+        "AutoModelForColourNaming → toy_plugin.modeling:ToyForColourNaming",
+        "fast (flax): toy_plugin.attention:fast",
+    ):
+        assert text in out
+
+
+def test_a_model_type_is_shown_with_all_its_plugins(here, site, capsys):
+    site.plugin("toy-one", "{head}" + model_table("toy_one") + model_table("toy_one", model_type="other"))
+    site.plugin("toy-two", "{head}" + model_table("toy_two", framework="torch"))
+
+    assert here(["show", "toy", "--json"]) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == ["schema", "kind", "name", "plugins"]
+    assert document["kind"] == "show"
+    assert [plugin["name"] for plugin in document["plugins"]] == ["toy-one", "toy-two"]
+    assert [model["model_type"] for model in document["plugins"][0]["models"]] == ["toy"]
+    assert document["plugins"][0]["models"][0]["tasks"] == [
+        {"task": "base", "auto_class": "AutoModel", "model": "toy_one.modeling:ToyModel"}
+    ]
+
+
+def test_a_broken_plugin_is_shown_with_its_problems(here, site, capsys):
+    site.plugin("toy-broken", "= = =")
+
+    assert here(["show", "toy-broken"]) == 0
+
+    assert "[P203]" in capsys.readouterr().out
+
+
+def test_a_name_that_is_neither_is_exit_code_3_with_the_nearest_one(here, site, capsys):
+    site.plugin("toy-plugin", MANIFEST)
+
+    assert here(["show", "toy-plugni"]) == 3
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("UnknownModelTypeError [AM101]: ")
+    assert "Did you mean 'toy-plugin'?" in captured.err
