@@ -333,7 +333,7 @@ def test_a_model_type_of_a_known_plugin_says_what_to_install(site, model_type, c
     ]
 
 
-@pytest.mark.parametrize("model_type", ["\x1b[31mred", "x" * 1_000_000, "two\nlines", "\ud800", "../../etc"])
+@pytest.mark.parametrize("model_type", ["\x1b[31mred", "x" * 1_000_000, "two\nlines", "\u202e", "\ud800", "../../etc"])
 def test_a_model_type_of_any_form_is_shown_harmlessly(site, checkpoint, model_type):
     site.toy("good-toy")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from automodels.checkpoint.dtypes import BY_SAFETENSORS_NAME
 from automodels.checkpoint.safetensors import read_header
-from automodels.errors import AutomodelsError, CheckpointFormatError, CheckpointNotFoundError
+from automodels.errors import CheckpointFormatError, CheckpointNotFoundError
 
 NAMES = {dtype: name for name, dtype in BY_SAFETENSORS_NAME.items()}
 F32 = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
@@ -143,12 +144,12 @@ def test_a_file_without_tensors_metadata_and_padding_are_fine(file):
         (packed(b'{"a": '), "not strict JSON"),
         (packed(b"{} {}"), "not strict JSON"),
         (packed(b'{"a\xff": 1}'), "not UTF-8"),
-        (packed(b'{"a": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 4]}}', bytes(4)), "NaN is not a JSON value"),
+        (packed(b'{"a": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 4]}}', bytes(4)), "NaN is not a JSON"),
         (packed(b'{"a": 1e999}'), "too large for a number"),
         (packed(b'{"a": ' + b"9" * 5000 + b"}"), "not strict JSON"),
         (packed(b'{"a": ' + b"[" * 50 + b"]" * 50 + b"}"), "nested more than 4 levels"),
         (packed(b'{"a": ' + b"[" * 99999 + b"]" * 99999 + b"}"), "nested more than 4 levels"),
-        (packed(b'{"tw": %b, "tw": %b}' % (json.dumps(F32).encode(), json.dumps(F32).encode())), "'tw' stands there twice"),
+        (packed(b'{"tw": {"dtype": "F32"}, "tw": {"dtype": "F32"}}'), "'tw' stands there twice"),
         (packed(b'{"a": {"dtype": "F32", "dtype": "F16", "shape": []}}'), "'dtype' stands there twice"),
         (packed({"__metadata__": {"step": 3}}), "__metadata__ is not a table of strings"),
         (packed({"__metadata__": "x"}), "__metadata__ is not a table of strings"),
@@ -339,12 +340,10 @@ VALID = saved(
     }
 )
 HEADER = VALID[8 : 8 + int.from_bytes(VALID[:8], "little")].decode()
-PIECES = ["", " ", ",", '"', "[", "]", "{", "}", "0", "-1", "1e9", "null", "true", "NaN", "F16", "9" * 19, "\\u0000", "é"]
+PIECES = ["9" * 19, *' ,"[]{}0é', "", "-1", "1e9", "null", "true", "NaN", "F16", "\\u0000"]
 
-edits = st.lists(st.tuples(st.integers(0, len(VALID)), st.integers(0, 3), st.binary(max_size=3)), min_size=1, max_size=4)
-header_edits = st.lists(
-    st.tuples(st.integers(0, len(HEADER)), st.integers(0, 6), st.sampled_from(PIECES)), min_size=1, max_size=3
-)
+edit = st.tuples(st.integers(0, len(VALID)), st.integers(0, 3), st.binary(max_size=3))
+header_edit = st.tuples(st.integers(0, len(HEADER)), st.integers(0, 6), st.sampled_from(PIECES))
 
 
 def edited(content: Any, changes: Any) -> Any:
@@ -354,28 +353,27 @@ def edited(content: Any, changes: Any) -> Any:
 
 
 def read_or_refused(path: Path) -> None:
-    """Reading gives tensors that lie inside the file, or a typed error; it never allocates more than the file has."""
+    """Reading gives tensors that lie inside the file, or a typed error; it never allocates what a header promises."""
+    size, tensors = path.stat().st_size, {}
     tracemalloc.start()
     try:
-        for view in read_header(path).values():
-            assert 0 <= view.start <= view.start + view.nbytes <= path.stat().st_size
-            assert view.numpy().shape == view.shape
-    except AutomodelsError as error:
-        assert len(str(error).splitlines()) <= 12
+        with contextlib.suppress(CheckpointFormatError):
+            tensors = read_header(path)
+        assert all(8 <= view.start <= view.start + view.nbytes <= size for view in tensors.values())
+        assert all(view.numpy().shape == view.shape for view in tensors.values())
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000  # for a file of some hundred bytes
     finally:
-        peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert peak < 1_000_000  # of a file of some hundred bytes
 
 
 @settings(deadline=None, max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(changes=edits, cut=st.integers(0, len(VALID)))
+@given(changes=st.lists(edit, min_size=1, max_size=4), cut=st.integers(0, len(VALID)))
 def test_bytes_that_are_changed_at_random_never_crash_the_reader(file, changes, cut):
     read_or_refused(file(edited(VALID, changes)[: max(cut, len(VALID) // 2)]))
 
 
 @settings(deadline=None, max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(changes=header_edits)
+@given(changes=st.lists(header_edit, min_size=1, max_size=3))
 def test_headers_that_are_changed_at_random_never_crash_the_reader(file, changes):
     data = VALID[8 + len(HEADER) :]
 

@@ -146,7 +146,9 @@ class PretrainedConfig(BaseModel):
     def __init__(self, **values: Any) -> None:
         """Fields by name; `num_labels` in place of `id2label`. Raises ConfigValueError, UnsupportedConfigError."""
         given = values
-        values = _labels({self.aliases.get(key, key): value for key, value in values.items()})
+        self._refuse_other_type(values)
+        known = {self.aliases.get(key, key): value for key, value in values.items() if key != "model_type"}
+        values = _labels(known)
         self._refuse_unsupported(values)
         try:
             super().__init__(**values)
@@ -209,9 +211,7 @@ class PretrainedConfig(BaseModel):
 
         Raises ConfigValueError when the mapping is of another model type.
         """
-        found = raw.get("model_type", cls.model_type)
-        if cls.model_type and found != cls.model_type:
-            raise ConfigValueError(f"{cls.__name__} is for {cls.model_type!r}; this config is for {shown(found)}.")
+        cls._refuse_other_type(raw)
         values = {key: value for key, value in raw.items() if key != "model_type"}
         loaded_from = overrides.pop("name_or_path", "")
         config = cls(**{**values, **overrides})
@@ -274,6 +274,14 @@ class PretrainedConfig(BaseModel):
         copied._loaded_from = self._loaded_from
         return copied
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are equal, however they were spelled and wherever they came from."""
+        if not isinstance(other, PretrainedConfig):
+            return NotImplemented
+        return type(self) is type(other) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]  # values change
+
     def __getattr__(self, name: str) -> Any:
         if name in type(self).aliases:
             return getattr(self, type(self).aliases[name])
@@ -295,7 +303,15 @@ class PretrainedConfig(BaseModel):
         """Keys and unchanged values in the spelling in which they came (`torch_dtype`, `0` for `0.0`)."""
         spelled = {self.aliases.get(key, key): key for key in self._given}
         keyed = {spelled.get(field, field): value for field, value in values.items()}
-        return {key: self._given[key] if self._given.get(key) == value else value for key, value in keyed.items()}
+        return {
+            key: given if (given := self._given.get(key, value)) == value else value for key, value in keyed.items()
+        }
+
+    @classmethod
+    def _refuse_other_type(cls, values: Mapping[str, Any]) -> None:
+        found = values.get("model_type", cls.model_type)
+        if cls.model_type and found != cls.model_type:
+            raise ConfigValueError(f"{cls.__name__} is for {cls.model_type!r}; this config is for {shown(found)}.")
 
     @classmethod
     def _refuse_unsupported(cls, values: Mapping[str, Any]) -> None:
@@ -336,5 +352,5 @@ def _value_error(kind: type[PretrainedConfig], error: ValidationError) -> Config
 
 def _lines(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False):
-        place = ".".join(str(part) for part in problem["loc"])
+        place = ".".join(str(part) for part in problem["loc"]) or "a key"
         yield f"    {place} is {shown(problem['input'])}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
