@@ -75,7 +75,8 @@ def leave(namespace: dict[str, Any]) -> None:
 def run_console(example: Any) -> str | None:
     """Runs the commands of a block in one shell; what is wrong with what they printed, or None."""
     commands = _commands(example.parsed)
-    script = "\n".join(f"{command}\nstatus=$?; printf '{_MARK}%s{_MARK}' $status; (exit $status)" for command, _ in commands)
+    after = f"status=$?; printf '{_MARK}%s{_MARK}' $status; (exit $status)"
+    script = "\n".join(f"{command}\n{after}" for command, _ in commands)
     *_, environment = example.namespace["_page"]
     done = subprocess.run(  # noqa: S603
         ["/bin/sh", "-c", script],
@@ -109,8 +110,7 @@ def _commands(source: str) -> list[tuple[str, str]]:
 
 def _agree(expected: str, got: str) -> bool:
     """Columns may be narrower on a page than in a terminal with longer paths."""
-    lines = [[re.sub(r" {2,}", "  ", line.rstrip()) for line in text.strip("\n").split("\n")] for text in (expected, got)]
-    wanted, printed = ("\n".join([*part, ""]) for part in lines)
+    wanted, printed = (re.sub(r" {2,}", "  ", re.sub(r"\s+$", "", text)) + "\n" for text in (expected, got))
     return OutputChecker().check_output(wanted, printed, doctest.ELLIPSIS | NUMBER)
 
 

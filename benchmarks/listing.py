@@ -7,8 +7,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from automodels.testing.sites import FakeSite, model_table
 from measure import medians, record, seconds_of_commands
+
+from automodels.testing.sites import FakeSite, model_table
 
 HEAVY = ("numpy", "pydantic", "rich", "jax", "torch")
 

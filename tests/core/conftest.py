@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from automodels import auto, config
+from automodels import auto, config, loading
 from automodels.plugins import catalog, host
 from automodels.plugins.registration import forget_registrations
 from automodels.testing.sites import FakeSite
@@ -40,7 +40,7 @@ def _forget() -> None:
     forget_registrations()
     host._active.clear()
     catalog._scans.clear()
-    auto._warned.clear()
+    loading._warned.clear()
     auto._auto_classes.clear()
     config._reported.clear()
 

@@ -112,6 +112,24 @@ auto_class = "AutoModelForCausalLM"
     assert automodels.catalog().tasks["causal-lm"] == "AutoModelForCausalLM"
 
 
+def test_a_task_that_plugins_declare_differently_belongs_to_none_of_them(site, checkpoint):
+    site.toy("things-toy", head=THINGS, task="things")
+    site.toy("other-toy", head=THINGS.replace("AutoModelForThings", "AutoModelForOthers"), task="things")
+
+    assert not hasattr(automodels, "AutoModelForThings")
+    assert not hasattr(automodels, "AutoModelForOthers")
+    messages = [problem.message for problem in automodels.catalog().warnings]
+    assert any("other-toy declares the task 'things' with AutoModelForOthers" in message for message in messages)
+    assert any("things-toy declares the task 'things' with AutoModelForThings" in message for message in messages)
+
+
+def test_a_task_that_plugins_declare_alike_belongs_to_all_of_them(site, checkpoint):
+    site.toy("things-toy", head=THINGS, task="things")
+    site.plugin("more-toy", THINGS)
+
+    assert automodels.AutoModelForThings.task == "things"
+
+
 @pytest.mark.parametrize(
     "name", ["AutoModelForNothing", "FlaxFlaxAutoModel", "FlaxAutoConfig", "JaxAutoModel", "nothing"]
 )

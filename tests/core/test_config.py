@@ -334,7 +334,6 @@ IMPOSSIBLE = {
     "padding outside": ({"pad_token_id": 30522}, "pad_token_id 30522 is outside a vocabulary of 30522"),
     "a negative token": ({"bos_token_id": -1}, "bos_token_id is -1: input should be greater than or equal to 0"),
     "labels that are no numbers": ({"id2label": {"zero": "x"}}, "input should be a valid integer"),
-    "labels that do not match": ({"id2label": {"0": "a"}, "label2id": {"a": 0, "b": 1}}, "id2label has 1 entries"),
     "architectures as text": ({"architectures": "BertModel"}, "architectures is 'BertModel': input should be a valid"),
     "no labels": ({"num_labels": 0}, "num_labels is 0, not a whole number above 0"),
     "half a label": ({"num_labels": 2.5}, "num_labels is 2.5, not a whole number above 0"),
@@ -499,3 +498,16 @@ def test_the_base_class_reads_what_every_family_has():
 
     assert not config.tie_word_embeddings
     assert config.anything == 1
+
+
+def test_a_misspelt_field_given_to_the_constructor_is_reported_with_its_nearest_name(caplog):
+    config = BertConfig(hiden_size=24)
+
+    assert config.hidden_size == 768
+    assert "BertConfig does not know 'hiden_size' (did you mean 'hidden_size'?)" in caplog.text
+
+
+def test_two_labels_of_one_name_are_kept_as_published():
+    config = BertConfig(id2label={"0": "other", "1": "other"}, label2id={"other": 1})
+
+    assert config.num_labels == 2

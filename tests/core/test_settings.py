@@ -299,3 +299,32 @@ def test_an_empty_pin_is_no_pin(two, monkeypatch):
     monkeypatch.setenv("AUTOMODELS_PIN_TOY", " ")
 
     assert automodels.resolve("toy").entry.plugin.name == "flax-toy"
+
+
+def test_allowing_a_model_allows_the_plugins_that_its_distribution_requires(site, monkeypatch):
+    site.plugin("toy-base")
+    site.plugin("toy-runtime")
+    site.plugin("stranger")
+    for name, requires in (("toy", "toy_runtime>=1"), ("toy-runtime", "Toy.Base")):
+        site.toy("toy") if name == "toy" else None
+        metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: {requires}\n"
+        extra = "Requires-Dist: stranger; extra == 'more'\n\nRequires-Dist: stranger\n"
+        entry = f"[automodels.plugins]\n{name} = {name.replace('-', '_')}:automodels.toml\n"
+        site.distribution(name, files={"METADATA": metadata + extra, "entry_points.txt": entry})
+    monkeypatch.setenv("AUTOMODELS_PLUGINS", "toy")
+
+    states = {plugin.name: plugin.state for plugin in automodels.catalog().plugins if "toy" in plugin.name}
+
+    assert states == {"toy": "ok", "toy-runtime": "empty", "toy-base": "empty"}
+    assert automodels.catalog().plugin("stranger").state == "disabled"
+
+
+def test_a_block_cannot_allow_what_the_environment_or_an_outer_block_denies(site, monkeypatch):
+    for name in ("one-toy", "two-toy", "three-toy"):
+        site.toy(name)
+    monkeypatch.setenv("AUTOMODELS_DISABLE", "one-toy")
+
+    with automodels.policy(deny=["two-toy"]), automodels.policy(deny=[]):
+        states = {name: automodels.catalog().plugin(name).state for name in ("one-toy", "two-toy", "three-toy")}
+
+    assert states == {"one-toy": "disabled", "two-toy": "disabled", "three-toy": "ok"}

@@ -39,10 +39,8 @@ class Distribution:
         return str(self.folder.relative_to(ROOT))
 
 
-DISTRIBUTIONS = [
-    Distribution(file.parent)
-    for file in sorted([ROOT / "core/pyproject.toml", ROOT / "registry/pyproject.toml", *PLUGINS.glob("*/pyproject.toml")])
-]
+FOLDERS = [ROOT / "core", ROOT / "registry", *sorted(file.parent for file in PLUGINS.glob("*/pyproject.toml"))]
+DISTRIBUTIONS = [Distribution(folder) for folder in FOLDERS]
 
 
 @dataclass(frozen=True)

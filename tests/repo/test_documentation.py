@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+import automodels
 from automodels import errors
 from automodels.plugins.catalog import STANDARD_TASKS
 from automodels.plugins.hooks import Hooks
@@ -14,8 +15,6 @@ from automodels.plugins.manifest import _Reader
 from automodels.plugins.problems import MEANINGS
 from automodels.plugins.settings import PIN_PREFIX, VARIABLES
 from automodels_cli import exit_codes
-
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
 
 def error_classes():
@@ -42,6 +41,12 @@ def tox(repository):
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(repository / "tox.ini")
     return parser
+
+
+@pytest.fixture
+def pages(repository):
+    top = [repository / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    return [*top, *sorted((repository / "docs").glob("*.md"))]
 
 
 def test_every_error_is_documented_with_its_code_and_exit_code(rows):
@@ -96,8 +101,8 @@ def test_every_variable_is_documented(rows):
     assert documented == {*VARIABLES, f"{PIN_PREFIX}<TYPE>"}
 
 
-def test_no_page_names_a_variable_that_does_not_exist(repository):
-    for page in [*map(repository.joinpath, PAGES), *(repository / "docs").glob("*.md")]:
+def test_no_page_names_a_variable_that_does_not_exist(pages):
+    for page in pages:
         for name in re.findall(r"(?<![*A-Z_])AUTOMODELS_[A-Z_]*[A-Z]", page.read_text()):
             assert name in VARIABLES or name.startswith((PIN_PREFIX, PIN_PREFIX[:-1], "AUTOMODELS_DEMO_")), (page, name)
 
@@ -109,8 +114,8 @@ def test_every_hook_is_documented(repository):
     assert set(re.findall(r"^### `(\w+)`$", page, re.MULTILINE)) == hooks
 
 
-def test_links_lead_somewhere(repository):
-    for page in [*map(repository.joinpath, PAGES), *(repository / "docs").glob("*.md"), *repository.glob("*/*/README.md")]:
+def test_links_lead_somewhere(repository, pages):
+    for page in [*pages, *repository.glob("*/README.md"), *repository.glob("*/*/README.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), (page, target)
 
@@ -129,7 +134,7 @@ def test_pages_that_the_sources_name_are_there(repository, modules):
 
 
 def test_the_readme_names_every_distribution(rows, distributions):
-    documented = {row[0].strip("`") for row in rows("README.md") if row[0].startswith("`")}
+    documented = {row[0].split("`")[1] for row in rows("README.md") if row[0].startswith("`")}
 
     assert {found.project["name"] for found in distributions} <= documented
 
@@ -146,18 +151,27 @@ def test_the_tests_are_run_by_the_readme_as_by_ci(repository):
 
 def test_every_environment_of_tox_is_explained(rows, tox):
     documented = {row[0].strip("`") for row in rows("CONTRIBUTING.md") if row[0].startswith("`")}
+    there = [section.removeprefix("testenv:") for section in tox.sections() if section.startswith("testenv:")]
 
-    assert documented == {section.removeprefix("testenv:") for section in tox.sections() if section.startswith("testenv:")}
+    assert documented == set(there)
 
 
-def test_pages_run_environments_that_exist(repository, tox):
-    for page in [*map(repository.joinpath, PAGES), *(repository / "docs").glob("*.md")]:
-        for names in re.findall(r"tox run -e ([\w,-]+)", page.read_text()):
+def test_what_tox_runs_is_there(repository, tox):
+    for section in tox.sections():
+        for path in re.findall(
+            r"(?<![\w./-])(?:tests|benchmarks|examples|docs)/[\w./-]+", tox[section].get("commands", "")
+        ):
+            assert (repository / path).exists(), (section, path)
+
+
+def test_pages_run_environments_that_exist(pages, tox):
+    for page in pages:
+        for names in re.findall(r"tox run -e ([a-z,-]+)", page.read_text()):
             for name in names.split(","):
                 assert f"testenv:{name}" in tox, (page, name)
 
 
 def test_the_changelog_has_this_version(repository):
-    import automodels
+    changes = (repository / "CHANGELOG.md").read_text()
 
-    assert re.search(rf"^## {re.escape(automodels.__version__)}\b", (repository / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert re.search(rf"^## {re.escape(automodels.__version__)}\b", changes, re.MULTILINE)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
         AutoModelForSentenceEmbedding,
         AutoModelForSequenceClassification,
         AutoModelForTokenClassification,
-        resolve,
     )
     from automodels.config import PretrainedConfig
     from automodels.errors import AutomodelsError
+    from automodels.loading import resolve
     from automodels.plugins.catalog import load_catalog as catalog
     from automodels.plugins.settings import pin, policy
     from automodels.text import AutoTokenizer
@@ -49,7 +49,7 @@ _PUBLIC = {
     "catalog": "plugins.catalog:load_catalog",
     "pin": "plugins.settings:pin",
     "policy": "plugins.settings:policy",
-    "resolve": "auto:resolve",
+    "resolve": "loading:resolve",
 }
 
 __all__ = [

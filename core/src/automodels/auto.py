@@ -7,27 +7,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from automodels.errors import (
-    AmbiguousModelError,
-    CheckpointNotFoundError,
     InputError,
-    NoUsablePluginError,
-    PluginReferenceError,
-    UnknownModelTypeError,
 )
-from automodels.plugins.catalog import STANDARD_TASKS, Catalog, load_catalog
-from automodels.plugins.manifest import FRAMEWORKS, NAME
-from automodels.plugins.registration import register_config, register_model, registered_config
-from automodels.plugins.resolve import KNOWN_PLUGINS, Request, Resolution, resolve_entry
+from automodels.loading import config_class_of, config_of, decide, load_model, model_class_of, read_checkpoint
+from automodels.plugins.catalog import STANDARD_TASKS, load_catalog
+from automodels.plugins.manifest import FRAMEWORKS
+from automodels.plugins.registration import register_config, register_model
 from automodels.plugins.scan import shown
 
 if TYPE_CHECKING:
-    from automodels.checkpoint.locate import Location
     from automodels.config import PretrainedConfig
-    from automodels.plugins.entries import Entry, Plugin
 
 logger = logging.getLogger("automodels")
 
@@ -47,13 +39,13 @@ class AutoConfig:
         where, overrides = split_options(options)
         location = locate(name, **where)
         raw = read_config(location.directory)
-        config_class = _config_class(raw["model_type"])
+        config_class = config_class_of(raw["model_type"])
         return config_class.from_dict(raw, name_or_path=location.name, **config_class.overrides(overrides))
 
     @classmethod
     def for_model(cls, model_type: str, **fields: Any) -> PretrainedConfig:
         """A config of a model type with the family's defaults; raises UnknownArgumentError for other fields."""
-        config_class = _config_class(model_type)
+        config_class = config_class_of(model_type)
         return config_class(**config_class.overrides(fields))
 
     @staticmethod
@@ -94,10 +86,10 @@ class AutoModel:
         has no effect: code comes from installed packages. Raises CheckpointError, ConfigError, ResolutionError,
         PluginError, BackendUnavailableError.
         """
-        location, raw = _read(name, subfolder, trust_remote_code)
-        resolution = _resolve(raw, cls.task, cls._framework(framework), plugin)
-        config = config or _entry_config(resolution, raw, location)
-        return _load(resolution, location, config, options)
+        location, raw = read_checkpoint(name, subfolder, trust_remote_code)
+        resolution = decide(raw, cls.task, cls._framework(framework), plugin)
+        config = config or config_of(resolution, raw, location)
+        return load_model(resolution, location, config, options)
 
     @classmethod
     def from_config(
@@ -106,8 +98,8 @@ class AutoModel:
         """A model of this config with fresh weights."""
         if not isinstance(getattr(config, "model_type", None), str):
             raise InputError(f"{shown(config)} is not a config; from_pretrained takes names.")
-        resolution = _resolve({"model_type": config.model_type}, cls.task, cls._framework(framework), plugin)
-        return _model_class(resolution)(config, **options)
+        resolution = decide({"model_type": config.model_type}, cls.task, cls._framework(framework), plugin)
+        return model_class_of(resolution)(config, **options)
 
     @classmethod
     def register(cls, config_class: type, model_class: type) -> None:
@@ -178,41 +170,6 @@ class AutoModelForSentenceEmbedding(AutoModel):
     task = "sentence-embedding"
 
 
-def resolve(
-    name: str | os.PathLike[str],
-    *,
-    task: str = "base",
-    framework: str | None = None,
-    plugin: str | None = None,
-    subfolder: str = "",
-) -> Resolution:
-    """Which class would be loaded, and why no other. Imports no plugin.
-
-    `name` is the name of a checkpoint, or a model type that some plugin offers, installed or not. Raises like
-    `from_pretrained` up to the point where a plugin would be imported.
-    """
-    text = os.fspath(name)
-    if text in {*load_catalog().model_types, *KNOWN_PLUGINS} and not os.path.isdir(text):
-        return _resolve({"model_type": text}, task, framework, plugin)
-    try:
-        _, raw = _read(name, subfolder, trust_remote_code=False)
-    except CheckpointNotFoundError as missing:
-        raise _neither(text, missing) from missing
-    return _resolve(raw, task, framework, plugin)
-
-
-def _neither(text: str, missing: CheckpointNotFoundError) -> CheckpointNotFoundError:
-    """What is missing, and where the name could be a model type, also why it is none."""
-    if NAME.fullmatch(text) is None:
-        return missing
-    try:
-        _resolve({"model_type": text}, "base", None, None)
-    except UnknownModelTypeError as unknown:
-        message, hints = f"{missing.message}\n{unknown.message}", (*missing.hints, *unknown.hints)
-        return CheckpointNotFoundError(message, hints=hints, trace=unknown.trace)
-    return missing
-
-
 _auto_classes: dict[str, type[AutoModel]] = {}
 
 
@@ -248,104 +205,3 @@ def _plain_class(name: str) -> type[AutoModel] | None:
     if task is None or task in STANDARD_TASKS:
         return None
     return type(name, (AutoModel,), {"task": task, "__doc__": f"The task {task!r}.", "__module__": "automodels"})
-
-
-def _read(name: str | os.PathLike[str], subfolder: str, trust_remote_code: bool) -> tuple[Location, dict[str, Any]]:
-    from automodels.checkpoint.config_file import read_config
-    from automodels.checkpoint.locate import locate
-
-    if trust_remote_code:
-        logger.warning("trust_remote_code has no effect: code comes from installed plugins, never from checkpoints.")
-    location = locate(name, subfolder=subfolder)
-    return location, read_config(location.directory)
-
-
-def _resolve(raw: Mapping[str, Any], task: str, framework: str | None, plugin: str | None) -> Resolution:
-    recorded = raw.get("automodels")
-    request = Request(
-        model_type=raw["model_type"],
-        task=task,
-        framework=framework,
-        plugin=plugin,
-        recorded=recorded.get("plugin") if isinstance(recorded, Mapping) else None,
-        repository_code="auto_map" in raw,
-    )
-    catalog = load_catalog()
-    _warn(catalog)
-    resolution = resolve_entry(catalog, request)
-    for note in resolution.notes:
-        logger.info(note)
-    return resolution
-
-
-_warned: set[str] = set()
-
-
-def _warn(catalog: Catalog) -> None:
-    for problem in catalog.warnings:
-        if problem.message not in _warned:
-            _warned.add(problem.message)
-            logger.warning("%s", problem)
-
-
-def _load(resolution: Resolution, location: Location, config: PretrainedConfig, options: Mapping[str, Any]) -> Any:
-    """Activates the plugin, lets its hooks see the options and the loaded model, and loads."""
-    from automodels.plugins.host import activate
-
-    active = activate(resolution.entry.plugin)
-    options = active.configure(config, options)
-    model = _model_class(resolution).from_pretrained(location, config=config, resolution=resolution, **options)
-    active.observe_loaded(model, getattr(model, "load_report", None))
-    return model
-
-
-def _model_class(resolution: Resolution) -> Any:
-    from automodels.plugins.host import activate
-
-    entry = resolution.entry
-    model_class = activate(entry.plugin).load(entry.model)
-    return _class_with("from_pretrained", model_class, entry.model, entry.plugin)
-
-
-def _entry_config(resolution: Resolution, raw: Mapping[str, Any], location: Location) -> PretrainedConfig:
-    return _loaded_config_class(resolution.entry).from_dict(raw, name_or_path=location.name)
-
-
-def _loaded_config_class(entry: Entry) -> type[PretrainedConfig]:
-    from automodels.plugins.host import load_reference
-
-    config_class: type[PretrainedConfig] = _class_with(
-        "from_dict", load_reference(entry.config, entry.plugin), entry.config, entry.plugin
-    )
-    return config_class
-
-
-def _class_with(method: str, found: Any, reference: str | type, plugin: Plugin) -> Any:
-    """`found` if it is a class that can be used; PluginReferenceError otherwise."""
-    if isinstance(found, type) and hasattr(found, method):
-        return found
-    raise PluginReferenceError(
-        f"{plugin} names {shown(reference)}, which is {shown(found)}, not a class with {method}.",
-        hints=[f"Run: pip install --upgrade {plugin.name}"],
-    )
-
-
-def _config_class(model_type: str) -> type[PretrainedConfig]:
-    """The config class of a model type: registered in this process, or named by the entries.
-
-    Several plugins that name the same class need no choice, and a config needs no framework.
-    """
-    registered: type[PretrainedConfig] | None = registered_config(model_type)
-    if registered is not None:
-        return registered
-    catalog = load_catalog()
-    tasks = [entry.task for entry in catalog.entries if entry.model_type == model_type]
-    request = Request(model_type=model_type, task=tasks[0] if tasks else "base")
-    try:
-        entry = resolve_entry(catalog, request).entry
-    except (AmbiguousModelError, NoUsablePluginError):
-        entries = [entry for entry in catalog.entries if entry.model_type == model_type and not entry.plugin.fatal]
-        if len({entry.config for entry in entries}) != 1:
-            raise
-        entry = entries[0]
-    return _loaded_config_class(entry)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from automodels.arguments import refuse_unknown
 from automodels.checkpoint.config_file import CONFIG_NAME, read_config
 from automodels.checkpoint.locate import locate, split_options
-from automodels.errors import ConfigValueError, InputError, UnsupportedConfigError
+from automodels.errors import ConfigValueError, InputError, UnsupportedConfigError, nearest
 from automodels.json_files import read_json_object
 from automodels.plugins.scan import shown
 
@@ -155,12 +155,11 @@ class PretrainedConfig(BaseModel):
         except ValidationError as error:
             raise _value_error(type(self), error) from error
         self._given = given
+        self._report_unknown()
         self.check()
 
     def check(self) -> None:
-        """Constraints between fields; a family extends it. Raises ConfigValueError."""
-        if len(self.id2label) != len(self.label2id) and {"id2label", "label2id"} <= self.model_fields_set:
-            raise self.impossible(f"id2label has {len(self.id2label)} entries and label2id {len(self.label2id)}")
+        """Constraints between fields, for a family to extend. Raises ConfigValueError."""
 
     def impossible(self, reason: str) -> ConfigValueError:
         """The error that says why the values do not fit each other."""
@@ -216,7 +215,6 @@ class PretrainedConfig(BaseModel):
         loaded_from = overrides.pop("name_or_path", "")
         config = cls(**{**values, **overrides})
         config._loaded_from = loaded_from
-        config._report_unknown()
         return config
 
     @classmethod
@@ -327,8 +325,12 @@ class PretrainedConfig(BaseModel):
         key = (type(self).__name__, unknown)
         if unknown and key not in _reported:
             _reported.add(key)
-            names = ", ".join(shown(name) for name in unknown[:8])
+            names = ", ".join(shown(name) + self._meant(name) for name in unknown[:8])
             logger.warning("%s does not know %s; kept, and written back when saved.", type(self).__name__, names)
+
+    def _meant(self, name: str) -> str:
+        guess = nearest(name, type(self).model_fields)
+        return f" (did you mean {guess!r}?)" if guess else ""
 
 
 def _labels(values: dict[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _add_run(commands: Any) -> None:
     embed.add_argument("--file", metavar="F", help="read texts from this file, one on each line ('-' is stdin)")
     embed.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at once (default: %(default)s)")
     embed.add_argument("--similarity", action="store_true", help="with --json: similarities and nearest pairs too")
-    embed.add_argument("--timings", action="store_true", help="embed twice; say how long loading, compiling and running took")
+    embed.add_argument("--timings", action="store_true", help="embed twice, to tell compiling from running")
 
 
 def _command(commands: Any, name: str, summary: str, module: str | None = None) -> argparse.ArgumentParser:

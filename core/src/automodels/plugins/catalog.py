@@ -6,24 +6,23 @@ sys.path → scan → entry points → manifests → plugins (with their state) 
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from automodels.errors import nearest
-from automodels.plugins.entries import FIRST_PARTY, Entry, Plugin
-from automodels.plugins.manifest import NAME, BackendTable, Manifest, read_manifest
-from automodels.plugins.package_files import contained, is_editable, package_directory
+from automodels.plugins.entries import Entry, Plugin
+from automodels.plugins.judge import judged_entry, judged_plugins, with_required
+from automodels.plugins.manifest import BackendTable
 from automodels.plugins.problems import Problem
 from automodels.plugins.registration import registered_entries
-from automodels.plugins.requirements import admits, unmet
-from automodels.plugins.scan import Distribution, EntryPoint, Scan, normalized, printable, scan, shown
+from automodels.plugins.requirements import unmet
+from automodels.plugins.scan import Scan, scan, shown
 from automodels.plugins.settings import Settings, current_settings, unknown_variables, variable_part
 
-PLUGIN_API = "1.0"
 STANDARD_TASKS = {
     "base": "AutoModel",
     "pretraining": "AutoModelForPreTraining",
@@ -36,7 +35,6 @@ STANDARD_TASKS = {
     "question-answering": "AutoModelForQuestionAnswering",
     "sentence-embedding": "AutoModelForSentenceEmbedding",
 }
-_POINT = re.compile(r"(?P<package>[A-Za-z_]\w*)\s*:\s*(?P<file>[^\x00-\x1f\x7f]{1,200})", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,13 +83,29 @@ class Catalog:
 
     @cached_property
     def tasks(self) -> Mapping[str, str]:
-        """Task → name of its auto class: the standard ones and those that usable plugins declare."""
-        tasks = dict(STANDARD_TASKS)
-        for plugin in self.plugins:
-            if plugin.state == "ok" and plugin.manifest is not None:
-                for table in plugin.manifest.tasks:
-                    tasks.setdefault(table.name, table.auto_class)
-        return tasks
+        """Task → name of its auto class: the standard ones, and those that usable plugins declare without conflict."""
+        declared = {
+            (table.name, table.auto_class)
+            for plugin in self.plugins
+            if plugin.state == "ok" and plugin.manifest is not None
+            for table in plugin.manifest.tasks
+        }
+        pairs = declared | set(STANDARD_TASKS.items())
+        names = Counter(name for name, _ in pairs) + Counter(auto_class for _, auto_class in pairs)
+        return {
+            **STANDARD_TASKS,
+            **{name: auto_class for name, auto_class in sorted(declared) if names[name] == names[auto_class] == 1},
+        }
+
+    def task_conflicts(self) -> list[str]:
+        """Tasks that plugins declare differently; none of them counts, so that no plugin wins by its name."""
+        return [
+            f"{plugin.name} declares the task {table.name!r} with {table.auto_class}; others say otherwise"
+            for plugin in self.plugins
+            if plugin.state == "ok" and plugin.manifest is not None
+            for table in plugin.manifest.tasks
+            if self.tasks.get(table.name) != table.auto_class
+        ]
 
     def plugin(self, name: str) -> Plugin | None:
         """The plugin of this name; the first by version and place when a broken installation has several."""
@@ -125,15 +139,12 @@ def load_catalog(path: Sequence[str] | None = None, settings: Settings | None = 
     """The catalog of what is installed on `path` (default `sys.path`) under `settings` (default: those in force)."""
     settings = current_settings() if settings is None else settings
     found = _scan(sys.path if path is None else path)
-    plugins = [_plugin(point, found, settings) for point in found.entry_points]
-    plugins += [_unreadable(distribution, settings) for distribution in found.unreadable]
-    plugins = _without_name_clashes(plugins)
-    plugins.sort(key=lambda plugin: (plugin.name, plugin.version, plugin.location))
+    settings = with_required(settings, found)
     catalog = Catalog(
-        plugins=tuple(plugins),
+        plugins=judged_plugins(found, settings),
         scan=found,
         settings=settings,
-        registered=tuple(_under(settings, entry) for entry in registered_entries()),
+        registered=tuple(judged_entry(entry, settings) for entry in registered_entries()),
     )
     return replace(catalog, warnings=_warnings(catalog))
 
@@ -163,109 +174,11 @@ def _modified(directory: str) -> int:
         return 0
 
 
-def _plugin(point: EntryPoint, found: Scan, settings: Settings) -> Plugin:
-    """Reads the manifest of an entry point and judges it."""
-    distribution = point.distribution
-    location, manifest, problems = _read(point)
-    name = manifest.name if manifest else point.name if NAME.fullmatch(point.name) else shown(point.name)
-    if manifest is not None:
-        problems = (*problems, *_judge(manifest, point, found))
-    return Plugin(
-        name=name,
-        version=distribution.version,
-        location=printable(location),
-        editable=is_editable(distribution),
-        manifest=manifest,
-        problems=(*_disabled(name, distribution.normalized, settings), *problems),
-    )
-
-
-def _read(point: EntryPoint) -> tuple[str, Manifest | None, tuple[Problem, ...]]:
-    match = _POINT.fullmatch(point.value)
-    if match is None:
-        message = f"the entry point {shown(point.name)} is {shown(point.value)}, not 'package:file.toml'"
-        return point.distribution.metadata, None, (Problem(code="P102", message=message),)
-    directory = package_directory(point.distribution, match["package"])
-    if directory is None:
-        message = f"the package {match['package']} of the entry point {shown(point.name)} is not there"
-        return point.distribution.metadata, None, (Problem(code="P103", message=message),)
-    file = contained(directory, match["file"])
-    if file is None:
-        message = f"{shown(match['file'])} leaves the package {match['package']}"
-        return directory, None, (Problem(code="P207", message=message),)
-    return directory, *read_manifest(file)
-
-
-def _judge(manifest: Manifest, point: EntryPoint, found: Scan) -> list[Problem]:
-    problems = []
-    owner = point.distribution.normalized
-    if manifest.name != point.name:
-        message = f"the entry point is called {shown(point.name)}, the manifest {shown(manifest.name)}"
-        problems.append(Problem(code="P208", message=message))
-    claimed = normalized(manifest.name)
-    if claimed != owner and (claimed in found.distributions or claimed in FIRST_PARTY):
-        message = f"{manifest.name} is the name of another distribution; this one is {point.distribution.name}"
-        problems.append(Problem(code="P209", message=message))
-    if not admits(manifest.api, PLUGIN_API):
-        message = f"needs plugin API {manifest.api}; this is {PLUGIN_API}"
-        problems.append(Problem(code="P301", message=message))
-    return problems
-
-
-def _disabled(name: str, owner: str, settings: Settings) -> tuple[Problem, ...]:
-    """The decision of the user against a plugin, as a problem; empty when there is none."""
-    if name in settings.deny:
-        return (Problem(code="P302", message="disabled by AUTOMODELS_DISABLE or policy(deny=...)"),)
-    if settings.allow is not None and name not in settings.allow:
-        return (Problem(code="P302", message="not in AUTOMODELS_PLUGINS or policy(allow=...)"),)
-    if settings.safe_mode and owner not in FIRST_PARTY:
-        return (Problem(code="P302", message="safe mode admits first-party plugins only"),)
-    return ()
-
-
-def _under(settings: Settings, entry: Entry) -> Entry:
-    """A registered entry, judged like that of an installed plugin."""
-    problems = _disabled(entry.plugin.name, "", settings)
-    return replace(entry, plugin=replace(entry.plugin, problems=problems)) if problems else entry
-
-
-def _unreadable(distribution: Distribution, settings: Settings) -> Plugin:
-    fatal = (problem for problem in distribution.problems if problem.fatal)
-    return Plugin(
-        name=distribution.normalized,
-        version=distribution.version,
-        location=printable(distribution.metadata),
-        editable=is_editable(distribution),
-        manifest=None,
-        problems=(*_disabled(distribution.normalized, distribution.normalized, settings), *fatal),
-    )
-
-
-def _without_name_clashes(plugins: list[Plugin]) -> list[Plugin]:
-    """Two usable plugins of one name are both broken: neither install order nor the path may choose.
-
-    One that may not be used anyway, for instance because it took another distribution's name, takes nobody down.
-    """
-    by_name: dict[str, list[Plugin]] = {}
-    for plugin in plugins:
-        if plugin.fatal is None:
-            by_name.setdefault(normalized(plugin.name), []).append(plugin)
-    result = []
-    for plugin in plugins:
-        claimants = by_name.get(normalized(plugin.name), [])
-        rivals = [str(rival) for rival in claimants if rival is not plugin]
-        if plugin in claimants and rivals:
-            problem = Problem(code="P209", message=f"has the same name as {', '.join(rivals)}")
-            plugin = replace(plugin, problems=(*plugin.problems, problem))
-        result.append(plugin)
-    return result
-
-
 def _warnings(catalog: Catalog) -> tuple[Problem, ...]:
     """Names in the settings that mean nothing here: misspelt, or not installed."""
     settings = catalog.settings
     known = {plugin.name for plugin in catalog.plugins} | {entry.plugin.name for entry in catalog.registered}
-    messages = unknown_variables()
+    messages = [*unknown_variables(), *catalog.task_conflicts()]
     for name, source in settings.named_plugins():
         if name not in known:
             guess = nearest(name, known)

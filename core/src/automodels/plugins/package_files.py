@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from automodels.plugins.scan import Distribution, read_bounded
+from automodels.plugins.scan import Distribution, normalized, read_bounded
 
 
 def package_directory(distribution: Distribution, package: str) -> str | None:
@@ -29,6 +29,14 @@ def is_editable(distribution: Distribution) -> bool:
         return "-" not in os.path.basename(distribution.metadata).removesuffix("-info")
     data = read_bounded(os.path.join(distribution.metadata, "direct_url.json")) or b""
     return re.search(rb'"editable"\s*:\s*true', data) is not None
+
+
+def required_names(distribution: Distribution) -> list[str]:
+    """Normalised names of the distributions that this one requires, extras left out."""
+    text = (read_bounded(os.path.join(distribution.metadata, "METADATA")) or b"").decode("utf-8", "replace")
+    headers = text.partition("\n\n")[0]
+    found = re.findall(r"^Requires-Dist: *([A-Za-z0-9][A-Za-z0-9._-]*)(.*)$", headers, re.MULTILINE)
+    return [normalized(name) for name, rest in found if "extra" not in rest.partition(";")[2]]
 
 
 def contained(directory: str, relative: str) -> str | None:

@@ -139,7 +139,8 @@ def current_settings(environ: Mapping[str, str] | None = None, directory: str | 
         project_file=project_file,
     )
     for change in _changes.get():
-        settings = replace(settings, **change)
+        # Denying adds up: code inside a block cannot allow what the environment or an outer block denies.
+        settings = replace(settings, **{**change, "deny": (*settings.deny, *change.get("deny", ()))})
     return settings
 
 

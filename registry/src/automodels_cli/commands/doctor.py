@@ -9,7 +9,8 @@ from typing import Any
 from automodels import __version__
 from automodels.backends import visible_devices
 from automodels.errors import InputError
-from automodels.plugins.catalog import PLUGIN_API, Catalog, load_catalog
+from automodels.plugins.catalog import Catalog, load_catalog
+from automodels.plugins.judge import PLUGIN_API
 from automodels.plugins.settings import Settings
 from automodels_cli.exit_codes import ATTENTION, FINE
 from automodels_cli.findings import Finding, findings

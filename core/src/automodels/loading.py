@@ -1,0 +1,173 @@
+"""The steps between a name and a model, one function each.
+
+name → read_checkpoint → decide → config_of → load_model
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from automodels.errors import (
+    AmbiguousModelError,
+    CheckpointNotFoundError,
+    NoUsablePluginError,
+    PluginReferenceError,
+    UnknownModelTypeError,
+)
+from automodels.plugins.catalog import Catalog, load_catalog
+from automodels.plugins.manifest import NAME
+from automodels.plugins.registration import registered_config
+from automodels.plugins.resolve import KNOWN_PLUGINS, Request, Resolution, resolve_entry
+from automodels.plugins.scan import shown
+
+if TYPE_CHECKING:
+    from automodels.checkpoint.locate import Location
+    from automodels.config import PretrainedConfig
+    from automodels.plugins.entries import Entry, Plugin
+
+logger = logging.getLogger("automodels")
+
+
+def resolve(
+    name: str | os.PathLike[str],
+    *,
+    task: str = "base",
+    framework: str | None = None,
+    plugin: str | None = None,
+    subfolder: str = "",
+) -> Resolution:
+    """Which class would be loaded, and why no other. Imports no plugin.
+
+    `name` is the name of a checkpoint, or a model type that some plugin offers, installed or not. Raises like
+    `from_pretrained` up to the point where a plugin would be imported.
+    """
+    text = os.fspath(name)
+    if text in {*load_catalog().model_types, *KNOWN_PLUGINS} and not os.path.isdir(text):
+        return decide({"model_type": text}, task, framework, plugin)
+    try:
+        _, raw = read_checkpoint(name, subfolder, trust_remote_code=False)
+    except CheckpointNotFoundError as missing:
+        raise _neither(text, missing) from missing
+    return decide(raw, task, framework, plugin)
+
+
+def read_checkpoint(
+    name: str | os.PathLike[str], subfolder: str, trust_remote_code: bool
+) -> tuple[Location, dict[str, Any]]:
+    """Where a checkpoint lies, and its `config.json` as it stands."""
+    from automodels.checkpoint.config_file import read_config
+    from automodels.checkpoint.locate import locate
+
+    if trust_remote_code:
+        logger.warning("trust_remote_code has no effect: code comes from installed plugins, never from checkpoints.")
+    location = locate(name, subfolder=subfolder)
+    return location, read_config(location.directory)
+
+
+def decide(raw: Mapping[str, Any], task: str, framework: str | None, plugin: str | None) -> Resolution:
+    """The entry for a `config.json` and a task; warns of meaningless settings, and notes what else was possible."""
+    recorded = raw.get("automodels")
+    request = Request(
+        model_type=raw["model_type"],
+        task=task,
+        framework=framework,
+        plugin=plugin,
+        recorded=recorded.get("plugin") if isinstance(recorded, Mapping) else None,
+        repository_code="auto_map" in raw,
+    )
+    catalog = load_catalog()
+    _warn(catalog)
+    resolution = resolve_entry(catalog, request)
+    for note in resolution.notes:
+        logger.info(note)
+    return resolution
+
+
+def config_of(resolution: Resolution, raw: Mapping[str, Any], location: Location) -> PretrainedConfig:
+    """The typed config, as the class that the entry names."""
+    return _loaded_config_class(resolution.entry).from_dict(raw, name_or_path=location.name)
+
+
+def load_model(resolution: Resolution, location: Location, config: PretrainedConfig, options: Mapping[str, Any]) -> Any:
+    """Activates the plugin, lets its hooks see the options and the loaded model, and loads."""
+    from automodels.plugins.host import activate
+
+    active = activate(resolution.entry.plugin)
+    options = active.configure(config, options)
+    model = model_class_of(resolution).from_pretrained(location, config=config, resolution=resolution, **options)
+    active.observe_loaded(model, getattr(model, "load_report", None))
+    return model
+
+
+def model_class_of(resolution: Resolution) -> Any:
+    """The model class of an entry; its plugin is imported now."""
+    from automodels.plugins.host import activate
+
+    entry = resolution.entry
+    model_class = activate(entry.plugin).load(entry.model)
+    return _class_with("from_pretrained", model_class, entry.model, entry.plugin)
+
+
+def config_class_of(model_type: str) -> type[PretrainedConfig]:
+    """The config class of a model type: registered in this process, or named by the entries.
+
+    Several plugins that name the same class need no choice, and a config needs no framework.
+    """
+    registered: type[PretrainedConfig] | None = registered_config(model_type)
+    if registered is not None:
+        return registered
+    catalog = load_catalog()
+    tasks = [entry.task for entry in catalog.entries if entry.model_type == model_type]
+    request = Request(model_type=model_type, task=tasks[0] if tasks else "base")
+    try:
+        entry = resolve_entry(catalog, request).entry
+    except (AmbiguousModelError, NoUsablePluginError):
+        entries = [entry for entry in catalog.entries if entry.model_type == model_type and not entry.plugin.fatal]
+        if len({entry.config for entry in entries}) != 1:
+            raise
+        entry = entries[0]
+    return _loaded_config_class(entry)
+
+
+def _loaded_config_class(entry: Entry) -> type[PretrainedConfig]:
+    from automodels.plugins.host import load_reference
+
+    config_class: type[PretrainedConfig] = _class_with(
+        "from_dict", load_reference(entry.config, entry.plugin), entry.config, entry.plugin
+    )
+    return config_class
+
+
+def _class_with(method: str, found: Any, reference: str | type, plugin: Plugin) -> Any:
+    """`found` if it is a class that can be used; PluginReferenceError otherwise."""
+    if isinstance(found, type) and hasattr(found, method):
+        return found
+    raise PluginReferenceError(
+        f"{plugin} names {shown(reference)}, which is {shown(found)}, not a class with {method}.",
+        hints=[f"Run: pip install --upgrade {plugin.name}"],
+    )
+
+
+def _neither(text: str, missing: CheckpointNotFoundError) -> CheckpointNotFoundError:
+    """What is missing, and where the name could be a model type, also why it is none."""
+    if NAME.fullmatch(text) is None:
+        return missing
+    try:
+        decide({"model_type": text}, "base", None, None)
+    except UnknownModelTypeError as unknown:
+        message, hints = f"{missing.message}\n{unknown.message}", (*missing.hints, *unknown.hints)
+        return CheckpointNotFoundError(message, hints=hints, trace=unknown.trace)
+    return missing
+
+
+_warned: set[str] = set()
+
+
+def _warn(catalog: Catalog) -> None:
+    for problem in catalog.warnings:
+        if problem.message not in _warned:
+            _warned.add(problem.message)
+            logger.warning("%s", problem)
