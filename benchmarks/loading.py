@@ -39,7 +39,9 @@ jax.block_until_ready(model.params)
 seconds, extra = finish(started, before); running = False; thread.join()
 size = sum(leaf.nbytes for leaf in jax.tree.leaves(model.params))
 largest = max(leaf.nbytes for leaf in jax.tree.leaves(model.params))
-started = time.perf_counter(); model(np.ones((1, 16), np.int32))[0].block_until_ready(); compiled = time.perf_counter() - started
+started = time.perf_counter()
+model(np.ones((1, 16), np.int32))[0].block_until_ready()
+compiled = time.perf_counter() - started
 print(json.dumps({"seconds": seconds, "extra": extra, "parameters": size, "largest": largest, "compile": compiled}))
 """
 PEER = """
