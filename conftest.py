@@ -27,7 +27,6 @@ from typing import Any
 try:
     from sybil import Sybil
     from sybil.document import PythonDocStringDocument
-    from sybil.evaluators.doctest import NUMBER, OutputChecker
     from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
     from sybil.parsers.rest import DocTestParser
 except ImportError:  # only the environment `docs` has sybil; the tests need none of this
@@ -111,7 +110,7 @@ def _commands(source: str) -> list[tuple[str, str]]:
 def _agree(expected: str, got: str) -> bool:
     """Columns may be narrower on a page than in a terminal with longer paths."""
     wanted, printed = (re.sub(r" {2,}", "  ", re.sub(r"\s+$", "", text)) + "\n" for text in (expected, got))
-    return OutputChecker().check_output(wanted, printed, doctest.ELLIPSIS | NUMBER)
+    return doctest.OutputChecker().check_output(wanted, printed, doctest.ELLIPSIS)
 
 
 def check_toml(example: Any) -> str | None:
@@ -133,7 +132,7 @@ def check_toml(example: Any) -> str | None:
 if Sybil is not None:
     _pages = Sybil(
         [
-            PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS | NUMBER),
+            PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS),
             CodeBlockParser("console", run_console),
             CodeBlockParser("toml", check_toml),
         ],
@@ -143,7 +142,7 @@ if Sybil is not None:
         teardown=leave,
     )
     _docstrings = Sybil(
-        [DocTestParser(optionflags=doctest.ELLIPSIS | NUMBER)],
+        [DocTestParser(optionflags=doctest.ELLIPSIS)],
         patterns=["*/src/*/*.py", "*/src/*/*/*.py"],
         document_types={".py": PythonDocStringDocument},
         setup=visit,

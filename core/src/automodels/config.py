@@ -18,15 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from automodels.arguments import refuse_unknown
 from automodels.checkpoint.config_file import CONFIG_NAME, read_config
 from automodels.checkpoint.locate import locate, split_options
-from automodels.errors import ConfigValueError, InputError, UnsupportedConfigError, nearest
+from automodels.errors import ConfigError, ConfigValueError, InputError, UnsupportedConfigError, nearest
 from automodels.json_files import read_json_object
 from automodels.plugins.scan import shown
 
 logger = logging.getLogger("automodels")
 
 Size = Annotated[int, Field(gt=0, lt=1 << 31, strict=True)]
-"""A length of an axis, or a count of layers."""
+"""A length of an axis."""
 
+LayerCount = Annotated[int, Field(gt=0, le=10_000, strict=True)]
 TokenId = Annotated[int, Field(ge=0, lt=1 << 31, strict=True)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -143,7 +144,7 @@ class PretrainedConfig(BaseModel):
     _given: dict[str, Any] = PrivateAttr(default_factory=dict)
     _loaded_from: str = PrivateAttr(default="")
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         """Fields by name; `num_labels` in place of `id2label`. Raises ConfigValueError, UnsupportedConfigError."""
         given = values
         self._refuse_other_type(values)
@@ -213,7 +214,13 @@ class PretrainedConfig(BaseModel):
         cls._refuse_other_type(raw)
         values = {key: value for key, value in raw.items() if key != "model_type"}
         loaded_from = overrides.pop("name_or_path", "")
-        config = cls(**{**values, **overrides})
+        try:
+            config = cls(**{**values, **overrides})
+        except ConfigError as error:
+            if not loaded_from:
+                raise
+            message = f"{CONFIG_NAME} of {loaded_from}: {error.message}"
+            raise type(error)(message, hints=error.hints, trace=error.trace) from error
         config._loaded_from = loaded_from
         return config
 
@@ -341,7 +348,7 @@ def _labels(values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= 1 << 20:
         raise ConfigValueError(f"num_labels is {shown(count)}, not a whole number above 0.")
     given = values.get("id2label")
-    if given is not None and len(given) == count:
+    if isinstance(given, Mapping) and len(given) == count:
         return values
     names = {index: f"LABEL_{index}" for index in range(count)}
     return {**values, "id2label": names, "label2id": {name: index for index, name in names.items()}}

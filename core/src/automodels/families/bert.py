@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from automodels.config import Flag, PretrainedConfig, Probability, Scale, Size, TokenId
+from automodels.config import Flag, LayerCount, PretrainedConfig, Probability, Scale, Size, TokenId
 
 Activation = Literal["gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish", "tanh"]
 
@@ -23,7 +23,7 @@ class BertConfig(PretrainedConfig):
     hidden_size: Size = 768
     """Width of the residual stream; a multiple of `num_attention_heads`."""
 
-    num_hidden_layers: Size = 12
+    num_hidden_layers: LayerCount = 12
     """Transformer layers."""
 
     num_attention_heads: Size = 12

@@ -9,7 +9,7 @@ Shapes: B batch, T tokens, D hidden size, N heads, H head size, F feed-forward.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -23,6 +23,7 @@ from flax_bert.keymap import KEYMAP
 from flax_runtime.activations import ACTIVATIONS
 from flax_runtime.attention import AttentionFunction, attention_weights, weighted_values
 from flax_runtime.embedding import FlaxSentenceEmbeddingModel
+from flax_runtime.keys import Keys
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import FlaxBaseModelOutputWithPooling
 
@@ -34,11 +35,11 @@ class Build:
     """What every layer is made with: the config, types, the attention function, and random keys for fresh weights."""
 
     def __init__(
-        self, config: BertConfig, *, dtype: Any, param_dtype: Any, attend: AttentionFunction, rngs: nnx.Rngs
+        self, config: BertConfig, *, dtype: Any, param_dtype: Any, attend: AttentionFunction, rngs: Keys
     ) -> None:
         self.config = config
         self.attend = attend
-        self.types = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        self.types: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.normal = nnx.initializers.normal(config.initializer_range)
 
     def linear(self, inputs: int, outputs: int) -> nnx.Linear:
@@ -227,6 +228,7 @@ class FlaxBertPreTrainedModel(FlaxPreTrainedModel):
     config: BertConfig
     config_class = BertConfig
     keymap = KEYMAP
+    implemented: ClassVar[Mapping[str, Any]] = {"is_decoder": False, "add_cross_attention": False, "pruned_heads": {}}
 
     def __call__(
         self,

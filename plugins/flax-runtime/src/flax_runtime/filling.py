@@ -12,6 +12,8 @@ import numpy as np
 from automodels.checkpoint.keymap import TRANSPOSED
 from automodels.checkpoint.plan import Assignment, Plan
 
+ALIGNMENT = 64  # bytes, as XLA's CPU client asks for
+
 
 def fill(plan: Plan) -> dict[str, jax.Array]:
     """Path → array for every assignment of a plan."""
@@ -23,7 +25,17 @@ def _placed(assignment: Assignment) -> jax.Array:
     if assignment.layout is TRANSPOSED:
         tensor = tensor.T
     if assignment.is_cast:
-        tensor = np.asarray(tensor, assignment.dtype)
-    # jax may use an aligned array in place: the mapping is read-only, and the array keeps it alive.
+        tensor = _cast(tensor, assignment.dtype)
+    # jax may use an aligned array in place: nothing else writes to it, and the array keeps it alive.
     placed: jax.Array = jax.device_put(tensor)
     return placed
+
+
+def _cast(tensor: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A copy in another type, aligned so that jax on a CPU uses it in place and needs no second copy."""
+    size = tensor.size * dtype.itemsize
+    buffer = np.empty(size + ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % ALIGNMENT
+    cast: np.ndarray = buffer[start : start + size].view(dtype).reshape(tensor.shape)
+    np.copyto(cast, tensor, casting="unsafe")
+    return cast

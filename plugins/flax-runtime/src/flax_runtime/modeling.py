@@ -25,12 +25,13 @@ from automodels.checkpoint.plan import AbstractParameter, make_plan
 from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.report import LoadReport
 from automodels.config import PretrainedConfig
-from automodels.errors import CheckpointMismatchError, InputError, listed
+from automodels.errors import CheckpointMismatchError, InputError, UnsupportedConfigError, listed
 from automodels.plugins.catalog import load_catalog
 from automodels.plugins.host import load_reference
 from automodels.plugins.resolve import Resolution
 from flax_runtime.attention import AttentionFunction
 from flax_runtime.filling import fill
+from flax_runtime.keys import Keys
 from flax_runtime.parameters import Tree, flatten, module_state, unflatten
 
 DEVICE_KINDS = {"gpu": "cuda"}  # jax's name of the platform → ours; rocm and cuda both say gpu to older jax
@@ -50,6 +51,9 @@ class FlaxPreTrainedModel:
 
     may_be_fresh: ClassVar[tuple[str, ...]] = ()
     """Paths of the backbone that a checkpoint may lack."""
+
+    implemented: ClassVar[Mapping[str, Any]] = {}
+    """Fields of the config whose other values mean a network that this class does not build."""
 
     load_report: LoadReport | None = None
     """What loading did; None for a model that was not loaded."""
@@ -103,6 +107,7 @@ class FlaxPreTrainedModel:
             config = cls.config_class.from_dict(read_config(location.directory), name_or_path=location.name)
         config = config.copy_with(**cls.config_class.overrides(overrides))
         checkpoint = Checkpoint.open(location.directory)
+        _check_layers(config, checkpoint, location)
         model = cls.__new__(cls)
         model._set_up(config, input_shape=(1, 1), seed=seed, dtype=dtype, param_dtype=param_dtype, backend=backend)
         plan = make_plan(
@@ -144,6 +149,12 @@ class FlaxPreTrainedModel:
         if not isinstance(config, self.config_class):
             wanted, given = self.config_class.__name__, type(config).__name__
             raise InputError(f"{type(self).__name__} needs a {wanted}, not a {given}.")
+        for field, value in self.implemented.items():
+            if getattr(config, field) != value:
+                raise UnsupportedConfigError(
+                    f"{type(self).__name__} is implemented for {field}={value!r} only; the config has "
+                    f"{getattr(config, field)!r}."
+                )
         self._config = config.copy_with()
         self.input_shape = input_shape
         self.seed = seed
@@ -163,7 +174,7 @@ class FlaxPreTrainedModel:
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             attend=attend,
-            rngs=nnx.Rngs(params=key),
+            rngs=Keys(key),
         )
 
     def _fresh(self, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
@@ -253,6 +264,15 @@ class FlaxPreTrainedModel:
         module: Any = nnx.merge(self._graphdef, module_state(params))
         rngs = nnx.Rngs(dropout=dropout_rng) if train and dropout_rng is not None else None
         return module(**inputs, rngs=rngs, **dict(flags))
+
+
+def _check_layers(config: PretrainedConfig, checkpoint: Checkpoint, location: Location) -> None:
+    """Each layer has a tensor at least; checked first, because building many layers takes long, even without values."""
+    layers = getattr(config, "num_hidden_layers", 0)
+    if layers > len(checkpoint):
+        raise CheckpointMismatchError(
+            f"The config of {location.name} has {layers} layers; its weight files have {len(checkpoint)} tensors."
+        )
 
 
 def _choose_backend(asked: str, dtype: np.dtype) -> BackendReport:
