@@ -281,10 +281,10 @@ def test_impossible_arguments_are_refused_naming_them(tokenizer, arguments, said
     ("texts", "said"),
     [
         (None, "text is None, not a text or a list"),
-        (3, "text is a int"),
+        (3, "text is an int"),
         (b"a", "text is a bytes"),
         ({"a": "b"}, "text is a dict"),
-        (["a", 3], r"text\[1\] is a int, not a text"),
+        (["a", 3], r"text\[1\] is an int, not a text"),
         (["a", None], r"text\[1\] is None"),
         (["a", b"b"], r"text\[1\] is a bytes"),
         (["a", ("b", "c")], r"text\[1\] is a tuple[\s\S]*two lists"),
@@ -303,7 +303,7 @@ def test_pairs_must_be_texts_of_the_same_number(tokenizer):
         tokenizer(["a", "b"], ["c"])
     with pytest.raises(InputError, match=r"text_pair\[0\] has a lone surrogate"):
         tokenizer("a", "\ud800")
-    with pytest.raises(InputError, match=r"text_pair\[1\] is a int"):
+    with pytest.raises(InputError, match=r"text_pair\[1\] is an int"):
         tokenizer(["a", "b"], ["c", 4])
 
 

@@ -220,6 +220,12 @@ def test_wrong_inputs_are_refused_outside_the_compiled_program(model, arguments,
 def test_wrong_arguments_are_named(minilm):
     with pytest.raises(UnknownArgumentError, match="'hiden_act'; did you mean 'hidden_act'"):
         AutoModel.from_pretrained(minilm, hiden_act="relu")
+    with pytest.raises(UnknownArgumentError, match="'plugn'; did you mean 'plugin'"):
+        AutoModel.from_pretrained(minilm, plugn="flax-bert")
+    with pytest.raises(UnknownArgumentError, match="'framework'"):
+        FlaxBertModel.from_pretrained(minilm, framework="flax")
+    with pytest.raises(UnknownArgumentError, match="'sed'; did you mean 'seed'"):
+        AutoModel.from_config(BertConfig(**TINY), sed=1)
     with pytest.raises(BackendUnavailableError, match="did you mean 'xla'"):
         AutoModel.from_pretrained(minilm, backend="xl")
     with pytest.raises(InputError, match="dtype is 'float31'"):
@@ -285,3 +291,26 @@ def test_ten_calls_of_one_shape_compile_once():
         model(IDS, attention_mask=MASK)
 
     assert model._run._cache_size() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("is_decoder", True), ("add_cross_attention", True), ("pruned_heads", {0: [1]})]
+)
+def test_switches_that_are_not_implemented_are_refused_by_name(field, value):
+    with pytest.raises(UnsupportedConfigError, match=f"FlaxBertModel is implemented for {field}="):
+        FlaxBertModel(BertConfig(**TINY, **{field: value}))
+
+
+def test_more_layers_than_tensors_are_refused_before_any_layer_is_built(minilm):
+    with pytest.raises(CheckpointMismatchError, match="has 9000 layers; its weight files have 104 tensors"):
+        AutoModel.from_pretrained(minilm, num_hidden_layers=9000)
+
+
+def test_building_does_work_in_proportion_to_the_layers():
+    """nnx.Rngs counted by tracing, which took time that grew with the square: 130 s for 200 layers."""
+    from flax_runtime.keys import Keys
+
+    keys = Keys(jax.random.key(0))
+
+    assert not np.array_equal(jax.random.key_data(keys.params()), jax.random.key_data(keys.params()))
+    assert FlaxBertModel(BertConfig(**{**TINY, "num_hidden_layers": 200})).num_parameters() > 200 * 1000

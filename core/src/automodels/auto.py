@@ -9,6 +9,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from automodels.arguments import check_call
 from automodels.errors import (
     InputError,
 )
@@ -87,7 +88,7 @@ class AutoModel:
         PluginError, BackendUnavailableError.
         """
         location, raw = read_checkpoint(name, subfolder, trust_remote_code)
-        resolution = decide(raw, cls.task, cls._framework(framework), plugin)
+        resolution = decide(raw, cls.task, cls._framework(framework), plugin, source=location.name)
         config = config or config_of(resolution, raw, location)
         return load_model(resolution, location, config, options)
 
@@ -95,11 +96,13 @@ class AutoModel:
     def from_config(
         cls, config: PretrainedConfig, *, framework: str | None = None, plugin: str | None = None, **options: Any
     ) -> Any:
-        """A model of this config with fresh weights."""
+        """A model of this config with fresh weights; options go to the class. Raises UnknownArgumentError."""
         if not isinstance(getattr(config, "model_type", None), str):
             raise InputError(f"{shown(config)} is not a config; from_pretrained takes names.")
         resolution = decide({"model_type": config.model_type}, cls.task, cls._framework(framework), plugin)
-        return model_class_of(resolution)(config, **options)
+        model_class = model_class_of(resolution)
+        check_call(model_class, options)
+        return model_class(config, **options)
 
     @classmethod
     def register(cls, config_class: type, model_class: type) -> None:

@@ -53,9 +53,16 @@ def visible_devices() -> tuple[str, ...]:
 
 
 def unavailable(
-    plugin: Plugin, table: BackendTable, catalog: Catalog, devices: Collection[str] | None = None
+    plugin: Plugin,
+    table: BackendTable,
+    catalog: Catalog,
+    devices: Collection[str] | None = None,
+    capability: int | None = None,
 ) -> str | None:
-    """Why a declared backend cannot run here, or None. `devices` are those that the framework sees."""
+    """Why a declared backend cannot run here, or None.
+
+    `devices` are those that the framework sees, `capability` the CUDA compute capability, times ten, if it is known.
+    """
     if plugin.state != "ok":
         return plugin.fatal.message if plugin.fatal else f"the plugin is {plugin.state}"
     if (reason := catalog.unmet(table.requires)) is not None:
@@ -63,20 +70,28 @@ def unavailable(
     devices = visible_devices() if devices is None else devices
     if not set(table.devices) & set(devices):
         return f"runs on {', '.join(table.devices)}; here is {', '.join(devices)}"
+    if capability is not None and capability < table.min_capability:
+        return f"needs compute capability {table.min_capability / 10}; this device has {capability / 10}"
     return None
 
 
 def choose_backend(
-    catalog: Catalog, framework: str, asked: str = "auto", *, dtype: str | None = None, devices: Collection[str]
+    catalog: Catalog,
+    framework: str,
+    asked: str = "auto",
+    *,
+    dtype: str | None = None,
+    devices: Collection[str],
+    capability: int | None = None,
 ) -> BackendReport:
     """The backend asked for, or with `auto` the one of highest priority that can run here.
 
-    `dtype` is that of the computation, `devices` the kinds that the framework computes on. Raises
-    BackendUnavailableError with every reason; a backend asked for by name is never replaced by another one.
+    `dtype` is that of the computation, `devices` the kinds that the framework computes on, `capability` as above.
+    Raises BackendUnavailableError with every reason; a backend asked for by name is never replaced by another one.
     """
     candidates = []
     for plugin, table in catalog.backends(framework):
-        reason = unavailable(plugin, table, catalog, devices)
+        reason = unavailable(plugin, table, catalog, devices, capability)
         if reason is None and dtype is not None and table.dtypes and dtype not in table.dtypes:
             reason = f"computes in {', '.join(table.dtypes)}, not in {dtype}"
         if reason is None and asked not in ("auto", table.name):

@@ -201,9 +201,13 @@ class PretrainedConfig(BaseModel):
     @classmethod
     def overrides(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """`options` if all of them are fields; raises UnknownArgumentError with the nearest name otherwise."""
-        known = {*cls.model_fields, *cls.aliases, "num_labels"}
-        refuse_unknown(cls.__name__, options, known)
+        refuse_unknown(cls.__name__, options, cls.field_names())
         return dict(options)
+
+    @classmethod
+    def field_names(cls) -> set[str]:
+        """Every name that a field can be given by."""
+        return {*cls.model_fields, *cls.aliases, "num_labels"}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any], **overrides: Any) -> Self:

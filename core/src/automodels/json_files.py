@@ -28,7 +28,8 @@ def read_json_object(
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading from a pipe would wait for ever
             raise error(f"{what} is not a regular file.")
         with open(path, "rb") as stream:
-            data = stream.read(limit + 1)
+            # The size is asked for first: a buffer of `limit` bytes for each small file would be most of the memory.
+            data = stream.read(min(os.fstat(stream.fileno()).st_size, limit) + 1)
     except FileNotFoundError as missing:
         raise CheckpointNotFoundError(f"{what} is missing.") from missing
     except OSError as failure:

@@ -48,10 +48,10 @@ def resolve(
     if text in {*load_catalog().model_types, *KNOWN_PLUGINS} and not os.path.isdir(text):
         return decide({"model_type": text}, task, framework, plugin)
     try:
-        _, raw = read_checkpoint(name, subfolder, trust_remote_code=False)
+        location, raw = read_checkpoint(name, subfolder, trust_remote_code=False)
     except CheckpointNotFoundError as missing:
         raise _neither(text, missing) from missing
-    return decide(raw, task, framework, plugin)
+    return decide(raw, task, framework, plugin, source=location.name)
 
 
 def read_checkpoint(
@@ -67,8 +67,13 @@ def read_checkpoint(
     return location, read_config(location.directory)
 
 
-def decide(raw: Mapping[str, Any], task: str, framework: str | None, plugin: str | None) -> Resolution:
-    """The entry for a `config.json` and a task; warns of meaningless settings, and notes what else was possible."""
+def decide(
+    raw: Mapping[str, Any], task: str, framework: str | None, plugin: str | None, *, source: str = ""
+) -> Resolution:
+    """The entry for a `config.json` and a task; warns of meaningless settings, and notes what else was possible.
+
+    `source` names the checkpoint in errors.
+    """
     recorded = raw.get("automodels")
     request = Request(
         model_type=raw["model_type"],
@@ -76,6 +81,7 @@ def decide(raw: Mapping[str, Any], task: str, framework: str | None, plugin: str
         framework=framework,
         plugin=plugin,
         recorded=recorded.get("plugin") if isinstance(recorded, Mapping) else None,
+        source=source,
         repository_code="auto_map" in raw,
     )
     catalog = load_catalog()

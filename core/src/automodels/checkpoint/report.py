@@ -9,7 +9,7 @@ from automodels.checkpoint.plan import Plan
 from automodels.errors import listed
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class LoadReport:
     """What became of every tensor and every parameter."""
 
@@ -64,6 +64,9 @@ class LoadReport:
             seconds=seconds,
             **more,
         )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {str(self).splitlines()[0]}>"
 
     def __str__(self) -> str:
         lines = [

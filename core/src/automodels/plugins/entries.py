@@ -12,7 +12,7 @@ FIRST_PARTY = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Plugin:
     """One installed plugin."""
 
@@ -47,11 +47,14 @@ class Plugin:
         """The first reason why it may not be used."""
         return next((problem for problem in self.problems if problem.fatal), None)
 
+    def __repr__(self) -> str:
+        return f"<Plugin {self}: {self.state}>"
+
     def __str__(self) -> str:
         return f"{self.name} {self.version} ({'editable, ' if self.editable else ''}{self.location})"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Entry:
     """Model type × task × framework of one plugin."""
 
@@ -67,3 +70,6 @@ class Entry:
 
     requires: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.task} for {self.model_type} in {self.framework}, {self.plugin.name}>"

@@ -128,7 +128,7 @@ def parse_toml(data: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except ValueError as error:  # also UnicodeDecodeError
-        raise ValueError(shown(str(error))) from error
+        raise ValueError(printable(str(error))[:200]) from error
 
 
 def parse_manifest(raw: Mapping[str, Any]) -> tuple[Manifest | None, tuple[Problem, ...]]:

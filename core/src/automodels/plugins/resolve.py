@@ -24,7 +24,7 @@ from automodels.errors import (
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Entry, Plugin
 from automodels.plugins.manifest import FRAMEWORKS
-from automodels.plugins.scan import shown
+from automodels.plugins.scan import printable, shown
 from automodels.plugins.settings import variable_part
 
 KNOWN_PLUGINS = {  # what to install; knowing a name gives it no privilege
@@ -67,6 +67,9 @@ class Request:
     plugin: str | None = None
     recorded: str | None = None
     """The plugin that the checkpoint was saved with."""
+
+    source: str = ""
+    """What asks for it, for messages."""
 
     repository_code: bool = False
     """Whether the checkpoint names Python code of its own (`auto_map`)."""
@@ -227,7 +230,8 @@ class _Decision:
 
     def unknown_type(self) -> ResolutionError:
         catalog, model_type = self.catalog, self.request.model_type
-        lines = [f"No installed plugin offers the model type {shown(model_type)}.", *self.repository_lines()]
+        source = f", which {printable(self.request.source)} asks for" if self.request.source else ""
+        lines = [f"No installed plugin offers the model type {shown(model_type)}{source}.", *self.repository_lines()]
         if catalog.model_types:
             lines.append(f"Offered here: {listed(catalog.model_types)}.")
         if guess := nearest(model_type[:64], catalog.model_types):  # names are no longer than that
@@ -241,9 +245,12 @@ class _Decision:
         return ["The checkpoint brings Python code of its own; code from checkpoints is never run."]
 
     def install_hint(self) -> str:
-        known = KNOWN_PLUGINS.get(self.request.model_type)
+        known = KNOWN_PLUGINS.get(self.request.model_type, ())
+        absent = [name for name in known if self.catalog.plugin(name) is None]
+        if absent:
+            return f"Run: pip install {' or '.join(absent)}"
         if known:
-            return f"Run: pip install {' or '.join(known)}"
+            return f"{' and '.join(known)} are installed and do not offer it yet; a newer version may."
         return "Install a plugin that offers it, or run: registry doctor"
 
     def unknown_task(self, of_type: list[Entry]) -> ResolutionError:
@@ -275,8 +282,9 @@ class _Decision:
 
     def ambiguous(self) -> ResolutionError:
         width = max(len(entry.plugin.name) for entry in self.left)
+        digits = max(len(entry.plugin.version) for entry in self.left)
         rivals = [
-            f"    {entry.plugin.name:<{width}}  {entry.plugin.version}  "
+            f"    {entry.plugin.name:<{width}}  {entry.plugin.version:<{digits}}  "
             f"{'editable, ' if entry.plugin.editable else ''}{entry.plugin.location}"
             for entry in self.left
         ]

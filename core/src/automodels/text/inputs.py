@@ -100,7 +100,8 @@ def _refuse_surrogates(text: str, name: str) -> None:
 
 
 def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _spoken(choices: tuple[object, ...]) -> str:

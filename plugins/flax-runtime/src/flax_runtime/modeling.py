@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from automodels.arguments import parameters, refuse_unknown
 from automodels.backends import BackendReport, choose_backend
 from automodels.checkpoint.config_file import read_config
 from automodels.checkpoint.keymap import KeyMap
@@ -34,6 +35,7 @@ from flax_runtime.filling import fill
 from flax_runtime.keys import Keys
 from flax_runtime.parameters import Tree, flatten, module_state, unflatten
 
+MANY_LAYERS = 512  # more than any published model has
 DEVICE_KINDS = {"gpu": "cuda"}  # jax's name of the platform → ours; rocm and cuda both say gpu to older jax
 
 
@@ -105,7 +107,9 @@ class FlaxPreTrainedModel:
         location = locate(name, subfolder=subfolder)
         if config is None:
             config = cls.config_class.from_dict(read_config(location.directory), name_or_path=location.name)
-        config = config.copy_with(**cls.config_class.overrides(overrides))
+        elsewhere = {*parameters(FlaxPreTrainedModel.from_pretrained), "framework", "plugin"}
+        refuse_unknown(cls.__name__, overrides, cls.config_class.field_names(), elsewhere=elsewhere)
+        config = config.copy_with(**overrides)
         checkpoint = Checkpoint.open(location.directory)
         _check_layers(config, checkpoint, location)
         model = cls.__new__(cls)
@@ -269,16 +273,18 @@ class FlaxPreTrainedModel:
 def _check_layers(config: PretrainedConfig, checkpoint: Checkpoint, location: Location) -> None:
     """Each layer has a tensor at least; checked first, because building many layers takes long, even without values."""
     layers = getattr(config, "num_hidden_layers", 0)
-    if layers > len(checkpoint):
+    if layers > max(len(checkpoint), MANY_LAYERS):
         raise CheckpointMismatchError(
             f"The config of {location.name} has {layers} layers; its weight files have {len(checkpoint)} tensors."
         )
 
 
 def _choose_backend(asked: str, dtype: np.dtype) -> BackendReport:
-    platform = jax.default_backend()
-    devices = (DEVICE_KINDS.get(platform, platform),)
-    return choose_backend(load_catalog(), "flax", asked, dtype=dtype.name, devices=devices)
+    device = jax.devices()[0]
+    kind = DEVICE_KINDS.get(device.platform, device.platform)
+    found = getattr(device, "compute_capability", None)  # "9.0" on CUDA, absent elsewhere
+    capability = round(float(found) * 10) if kind == "cuda" and found else None
+    return choose_backend(load_catalog(), "flax", asked, dtype=dtype.name, devices=(kind,), capability=capability)
 
 
 def _floating(what: str, dtype: Any) -> np.dtype:
