@@ -187,7 +187,7 @@ class _Decision:
             why = "it does not offer that"
         else:
             guess = nearest(name, [plugin.name for plugin in self.catalog.plugins])
-            why = "it is not installed" + (f"; did you mean {guess!r}?" if guess else "")
+            why = "it is not installed" + (f" (did you mean {guess!r}?)" if guess else "")
         raise UnknownPluginError(
             f"{self.what()} was asked of the plugin {shown(name)} ({source}), but {why}.",
             hints=[f"Offered by: {offered}"],
