@@ -24,7 +24,8 @@ Every error that automodels raises on purpose stands here, with a code that does
     │   ├── CheckpointNotFoundError    AM401   nothing is there (also a FileNotFoundError)
     │   ├── CheckpointFormatError      AM402   a weight file is not what it claims to be
     │   ├── CheckpointSecurityError    AM403   a checkpoint points outside itself
-    │   └── CheckpointMismatchError    AM404   tensors and parameters do not fit each other (also a ValueError)
+    │   ├── CheckpointMismatchError    AM404   tensors and parameters do not fit each other (also a ValueError)
+    │   └── CheckpointWriteError       AM405   a checkpoint could not be written; the old one stays (also an OSError)
     ├── BackendUnavailableError        AM501   the backend asked for cannot run here
     ├── MissingDependencyError         AM601   an optional library is needed (also an ImportError)
     └── InputError (ValueError)        AM701   an argument has an impossible value
@@ -204,6 +205,12 @@ class CheckpointMismatchError(CheckpointError, ValueError):
     """Tensors and parameters do not fit each other."""
 
     code = "AM404"
+
+
+class CheckpointWriteError(CheckpointError, OSError):
+    """A checkpoint could not be written; unless the message says otherwise, what was there before is untouched."""
+
+    code = "AM405"
 
 
 class BackendUnavailableError(AutomodelsError):

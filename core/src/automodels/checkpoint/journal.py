@@ -16,9 +16,9 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from automodels.errors import CheckpointFormatError, CheckpointSecurityError
 from automodels.json_files import parse_json_object
@@ -102,7 +102,7 @@ def current_path(directory: str | os.PathLike[str], name: str) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a temporary file still waits to be renamed; raises CheckpointSecurityError when it is a link or the like."""
+    """Whether a temporary file waits to be renamed; raises CheckpointSecurityError when it is no regular file."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:
@@ -159,12 +159,10 @@ def _parsed(content: bytes, what: str) -> Record:
     return Record(identity=identity, publish=tuple(publish), remove=tuple(remove))
 
 
-def _names(values: object) -> bool:
-    return isinstance(values, list) and _are_strings(values) and len(set(values)) == len(values)
-
-
-def _are_strings(values: Iterable[object]) -> bool:
-    return all(isinstance(value, str) for value in values)
+def _names(values: object) -> TypeGuard[list[str]]:
+    return (
+        isinstance(values, list) and all(isinstance(value, str) for value in values) and len(set(values)) == len(values)
+    )
 
 
 def _refused(what: str, reason: str) -> CheckpointFormatError:
