@@ -25,7 +25,12 @@ Every error that automodels raises on purpose stands here, with a code that does
     │   ├── CheckpointFormatError      AM402   a weight file is not what it claims to be
     │   ├── CheckpointSecurityError    AM403   a checkpoint points outside itself
     │   ├── CheckpointMismatchError    AM404   tensors and parameters do not fit each other (also a ValueError)
-    │   └── CheckpointWriteError       AM405   a checkpoint could not be written; the old one stays (also an OSError)
+    │   ├── CheckpointWriteError       AM405   a checkpoint could not be written; the old one stays (also an OSError)
+    │   └── HubError                   AM410   the Hub did not give or take what was asked for
+    │       ├── HubAccessError         AM411   not logged in, or no access (also a PermissionError)
+    │       ├── HubRateLimitError      AM412   too many requests
+    │       ├── HubUnavailableError    AM413   no answer, or a failing one (also a ConnectionError)
+    │       └── HubOfflineError        AM414   not in the cache, and downloads are switched off
     ├── BackendUnavailableError        AM501   the backend asked for cannot run here
     ├── MissingDependencyError         AM601   an optional library is needed (also an ImportError)
     └── InputError (ValueError)        AM701   an argument has an impossible value
@@ -211,6 +216,36 @@ class CheckpointWriteError(CheckpointError, OSError):
     """A checkpoint could not be written; unless the message says otherwise, what was there before is untouched."""
 
     code = "AM405"
+
+
+class HubError(CheckpointError):
+    """The Hub did not give or take what was asked for; nothing found is a CheckpointNotFoundError instead."""
+
+    code = "AM410"
+
+
+class HubAccessError(HubError, PermissionError):
+    """The Hub knows the model but refuses access: no token, a wrong one, or terms that were not accepted."""
+
+    code = "AM411"
+
+
+class HubRateLimitError(HubError):
+    """The Hub received too many requests; the message says how long to wait."""
+
+    code = "AM412"
+
+
+class HubUnavailableError(HubError, ConnectionError):
+    """The Hub could not be reached, broke off, or answered with a failure of its own."""
+
+    code = "AM413"
+
+
+class HubOfflineError(HubError):
+    """A file is not in the cache, and downloads are switched off."""
+
+    code = "AM414"
 
 
 class BackendUnavailableError(AutomodelsError):
