@@ -110,17 +110,21 @@ def test_a_full_disk_is_one_line_and_exit_code_70(toys, environment):
 
 
 def test_interrupting_is_exit_code_130_without_a_traceback(toys, environment, tmp_path):
+    texts = tmp_path / "texts"
+    os.mkfifo(texts)
     process = subprocess.Popen(
-        [sys.executable, "-m", "automodels_cli", "run", "embed", str(tmp_path), "--file", "-"],
-        stdin=subprocess.PIPE,
+        [sys.executable, "-m", "automodels_cli", "run", "embed", str(tmp_path), "--file", str(texts)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
-    time.sleep(1.5)  # until it waits for texts
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+
+    with texts.open("w"):  # opens when the command does, which then waits for a line
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert err == "Interrupted.\n"
