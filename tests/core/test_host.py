@@ -23,7 +23,7 @@ FAILURES = {
     "ends the process": ("import sys; sys.exit(3)", PluginImportError, "tried to end the process (SystemExit: 3)"),
     "raises SystemExit": ("raise SystemExit('bye')", PluginImportError, "tried to end the process (SystemExit: bye)"),
     "is no Python": ("def (", PluginImportError, "failed with SyntaxError: invalid syntax"),
-    "is no text": (b"\xff\xfe\x00", PluginImportError, "failed with SyntaxError"),
+    "is no text": (b"\xff\xfe", PluginImportError, "failed with SyntaxError"),
     "recurses": ("def f(): f()\nf()", PluginImportError, "failed with RecursionError"),
     "lost its class": ("", PluginReferenceError, "but bad_toy.modeling has no 'ToyModel'"),
     "has a function instead": ("def ToyModel(): ...", PluginReferenceError, "not a class with from_pretrained"),

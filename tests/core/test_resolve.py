@@ -247,7 +247,7 @@ def test_an_argument_of_the_wrong_kind_is_refused(frameworks, arguments):
 @pytest.mark.parametrize(
     ("plugin", "why"),
     [
-        ("godo-toy", "it is not installed; did you mean 'good-toy'?"),
+        ("godo-toy", "it is not installed (did you mean 'good-toy'?)"),
         ("zzz", "it is not installed."),
         ("idle-toy", "it does not offer that"),
         ("bad-toy", "it cannot be used: [P203]"),

@@ -236,6 +236,8 @@ def test_wrong_arguments_are_named(minilm):
         AutoModel.from_pretrained(minilm, position_embedding_type="relative_key")
     with pytest.raises(InputError, match="FlaxBertModel needs a BertConfig"):
         FlaxBertModel({"hidden_size": 12})
+    with pytest.raises(InputError, match="FlaxBertModel needs a BertConfig, not a dict"):
+        AutoModel.from_pretrained(minilm, config={"hidden_size": 12})
 
 
 def test_overrides_of_the_config_change_the_model_and_are_checked_against_the_weights(minilm):

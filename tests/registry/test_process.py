@@ -109,18 +109,30 @@ def test_a_full_disk_is_one_line_and_exit_code_70(toys, environment):
     assert process.stderr == "registry: stdout cannot be written: No space left on device\n"
 
 
+# A background job of a shell, as tests may be, ignores SIGINT, and so would its children.
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from automodels_cli.main import main
+sys.exit(main())
+"""
+
+
 def test_interrupting_is_exit_code_130_without_a_traceback(toys, environment, tmp_path):
+    texts = tmp_path / "texts"
+    os.mkfifo(texts)
     process = subprocess.Popen(
-        [sys.executable, "-m", "automodels_cli", "run", "embed", str(tmp_path), "--file", "-"],
-        stdin=subprocess.PIPE,
+        [sys.executable, "-c", INTERRUPTIBLE, "run", "embed", str(tmp_path), "--file", str(texts)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
         text=True,
     )
-    time.sleep(1.5)  # until it waits for texts
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+
+    with texts.open("w"):  # opens when the command does, which then waits for a line
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
     assert err == "Interrupted.\n"

@@ -22,7 +22,7 @@ from automodels.backends import BackendReport, choose_backend
 from automodels.checkpoint.config_file import read_config
 from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import Location, locate
-from automodels.checkpoint.plan import AbstractParameter, make_plan
+from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
 from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.report import LoadReport
 from automodels.config import PretrainedConfig
@@ -105,21 +105,14 @@ class FlaxPreTrainedModel:
         """
         started = time.perf_counter()
         location = locate(name, subfolder=subfolder)
-        if config is None:
-            config = cls.config_class.from_dict(read_config(location.directory), name_or_path=location.name)
-        elsewhere = {*parameters(FlaxPreTrainedModel.from_pretrained), "framework", "plugin"}
-        refuse_unknown(cls.__name__, overrides, cls.config_class.field_names(), elsewhere=elsewhere)
-        config = config.copy_with(**overrides)
+        config = cls._loading_config(location, config, overrides)
         checkpoint = Checkpoint.open(location.directory)
         _check_layers(config, checkpoint, location)
         model = cls.__new__(cls)
         model._set_up(config, input_shape=(1, 1), seed=seed, dtype=dtype, param_dtype=param_dtype, backend=backend)
         plan = make_plan(
             checkpoint,
-            {
-                path: AbstractParameter(shape=leaf.shape, dtype=np.dtype(leaf.dtype))
-                for path, leaf in model._abstract.items()
-            },
+            model._abstract_parameters(),
             cls.keymap,
             backbone=cls.base_model_prefix,
             may_be_fresh=cls.may_be_fresh,
@@ -127,9 +120,7 @@ class FlaxPreTrainedModel:
             strict=strict,
             source=location.name,
         )
-        new = {path: model._abstract[path] for path in (*plan.fresh, *plan.mismatched)}
-        arrays = {**fill(plan), **model._fresh(new)}
-        model._params = unflatten({path: arrays[path] for path in model._abstract})
+        model._fill(plan)
         model.load_report = LoadReport.of(
             plan,
             source=location.name,
@@ -139,6 +130,40 @@ class FlaxPreTrainedModel:
             backend=model.backend_report,
         )
         return model
+
+    @classmethod
+    def _loading_config(
+        cls, location: Location, config: PretrainedConfig | None, overrides: Mapping[str, Any]
+    ) -> PretrainedConfig:
+        """The config that was given, or the checkpoint's, with the fields that were overridden."""
+        if config is None:
+            config = cls.config_class.from_dict(read_config(location.directory), name_or_path=location.name)
+        cls._check_config(config)
+        elsewhere = {*parameters(FlaxPreTrainedModel.from_pretrained), "framework", "plugin"}
+        refuse_unknown(cls.__name__, overrides, cls.config_class.field_names(), elsewhere=elsewhere)
+        return config.copy_with(**overrides)
+
+    @classmethod
+    def _check_config(cls, config: object) -> None:
+        if not isinstance(config, cls.config_class):
+            raise InputError(f"{cls.__name__} needs a {cls.config_class.__name__}, not a {type(config).__name__}.")
+        for field, value in cls.implemented.items():
+            if (found := getattr(config, field)) != value:
+                raise UnsupportedConfigError(
+                    f"{cls.__name__} is implemented for {field}={value!r} only; the config has {found!r}."
+                )
+
+    def _abstract_parameters(self) -> dict[str, AbstractParameter]:
+        return {
+            path: AbstractParameter(shape=leaf.shape, dtype=np.dtype(leaf.dtype))
+            for path, leaf in self._abstract.items()
+        }
+
+    def _fill(self, plan: Plan) -> None:
+        """Carries a plan out: tensors are placed, fresh parameters are drawn."""
+        new = {path: self._abstract[path] for path in (*plan.fresh, *plan.mismatched)}
+        arrays = {**fill(plan), **self._fresh(new)}
+        self._params = unflatten({path: arrays[path] for path in self._abstract})
 
     def _set_up(
         self,
@@ -150,15 +175,7 @@ class FlaxPreTrainedModel:
         param_dtype: Any,
         backend: str,
     ) -> None:
-        if not isinstance(config, self.config_class):
-            wanted, given = self.config_class.__name__, type(config).__name__
-            raise InputError(f"{type(self).__name__} needs a {wanted}, not a {given}.")
-        for field, value in self.implemented.items():
-            if getattr(config, field) != value:
-                raise UnsupportedConfigError(
-                    f"{type(self).__name__} is implemented for {field}={value!r} only; the config has "
-                    f"{getattr(config, field)!r}."
-                )
+        self._check_config(config)
         self._config = config.copy_with()
         self.input_shape = input_shape
         self.seed = seed
