@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from automodels.checkpoint.index import check_contained, read_index
+from automodels.checkpoint.index import contained_paths, read_index
 from automodels.checkpoint.reader import INDEX, Checkpoint
 from automodels.errors import CheckpointFormatError, CheckpointNotFoundError, CheckpointSecurityError
 
@@ -294,7 +294,7 @@ def test_a_missing_index_is_not_found(tmp_path):
 def test_containment_is_checked_for_any_list_of_names(shards):
     shards.shard("a.safetensors", "x")
 
-    check_contained(shards.path, [])
-    check_contained(shards.path, ["a.safetensors"])
+    contained_paths(shards.path, [])
+    contained_paths(shards.path, ["a.safetensors"])
     with pytest.raises(CheckpointFormatError, match="lacks 1 of 2"):
-        check_contained(shards.path, ["a.safetensors", "b.safetensors"])
+        contained_paths(shards.path, ["a.safetensors", "b.safetensors"])

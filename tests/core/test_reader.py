@@ -47,7 +47,7 @@ def test_a_single_file_is_preferred_to_shards(tmp_path):
     ("files", "said"),
     [
         ([], r"has no weights: neither model\.safetensors nor model\.safetensors\.index\.json"),
-        (["pytorch_model.bin", "flax_model.msgpack"], "pytorch_model.bin, flax_model.msgpack is a format that"),
+        (["tf_model.h5", "x.gguf"], "has no weights that can be read; tf_model.h5, x.gguf is of another format"),
         (["model-00001-of-00002.safetensors"], "has 1 shards, but no model.safetensors.index.json"),
     ],
 )

@@ -166,7 +166,8 @@ def test_a_file_that_is_malformed_as_a_whole_is_refused(file, content, said):
     [
         ({"dtype": "F33"}, "the dtype 'F33' is not known"),
         ({"dtype": "f32"}, "the dtype 'f32' is not known"),
-        ({"dtype": "F4"}, "the dtype 'F4' is not known"),
+        ({"dtype": "F4"}, "F4 packs elements of 4 bits across bytes"),
+        ({"dtype": "F6_E2M3"}, "F6_E2M3 packs elements of 6 bits across bytes"),
         ({"dtype": 32}, "the dtype 32 is not known"),
         ({"dtype": ["F32"]}, "the dtype ['F32'] is not known"),
         ({"shape": [2]}, "F32 of shape [2] needs 8 bytes, its data has 4"),

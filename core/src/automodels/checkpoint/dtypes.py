@@ -1,6 +1,7 @@
-"""Names of tensor types: safetensors' ↔ numpy's. Importing this imports numpy, and ml_dtypes for its types.
+"""Names of tensor types: those of the formats ↔ numpy's. Importing this imports numpy, and ml_dtypes for its types.
 
-Source: https://github.com/huggingface/safetensors (README, "Format").
+Source: https://github.com/huggingface/safetensors (README, "Format"); numpy's own names are those of Flax's files, and
+torch's are almost the same.
 """
 
 from __future__ import annotations
@@ -28,6 +29,17 @@ BY_SAFETENSORS_NAME: dict[str, np.dtype] = {
     "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
     "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
     "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
+}
+SUB_BYTE = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
+"""safetensors' types that are packed across bytes, and their bits: no array of numpy can show them."""
+
+BY_NUMPY_NAME: dict[str, np.dtype] = {
+    dtype.name: dtype
+    for dtype in (
+        *BY_SAFETENSORS_NAME.values(),
+        np.dtype("<c16"),
+        *map(np.dtype, (ml_dtypes.float8_e4m3, ml_dtypes.float8_e3m4, ml_dtypes.float8_e4m3b11fnuz)),
+    )
 }
 FLOATING = frozenset({"float16", "bfloat16", "float32", "float64"})
 

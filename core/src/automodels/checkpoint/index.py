@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
-from automodels.checkpoint.safetensors import is_tensor_name
+from automodels.checkpoint.journal import current_path
+from automodels.checkpoint.limits import is_tensor_name
 from automodels.errors import CheckpointFormatError, CheckpointSecurityError, listed
 from automodels.json_files import read_json_object
 from automodels.plugins.scan import shown
@@ -38,13 +40,14 @@ def read_index(path: Path, suffix: str) -> dict[str, str]:
     return weight_map
 
 
-def check_contained(directory: Path, names: list[str]) -> None:
-    """Every file is there, regular, and inside the directory; a link may lead elsewhere only inside one Hub cache.
+def contained_paths(directory: Path, names: Sequence[str]) -> dict[str, Path]:
+    """File name → path of what it means now. Every file is there, regular, and inside the directory; a link may lead elsewhere only inside one Hub cache.
 
     Nothing is opened. Raises CheckpointFormatError naming all that are missing or no regular files,
     CheckpointSecurityError naming one that leads outside.
     """
-    modes = {name: _mode(directory / name) for name in names}
+    paths = {name: current_path(directory, name) for name in names}
+    modes = {name: _mode(path) for name, path in paths.items()}
     missing = [name for name, mode in modes.items() if mode is None]
     if missing:
         present = len(names) - len(missing)
@@ -59,12 +62,13 @@ def check_contained(directory: Path, names: list[str]) -> None:
     root = os.path.realpath(directory)
     roots = [root, *_blobs(root)]
     for name in names:
-        target = os.path.realpath(directory / name)
+        target = os.path.realpath(paths[name])
         if os.path.dirname(target) not in roots:
             raise CheckpointSecurityError(
                 f"{name} is a link to {target}, outside the checkpoint.",
                 hints=["Copy the file into the checkpoint if you trust it."],
             )
+    return paths
 
 
 def _mode(path: Path) -> int | None:

@@ -6,26 +6,27 @@ cover without holes or overlaps, to the last byte. https://github.com/huggingfac
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any, BinaryIO
 
-import numpy as np
-
-from automodels.checkpoint.dtypes import BY_SAFETENSORS_NAME
+from automodels.checkpoint.dtypes import BY_SAFETENSORS_NAME, SUB_BYTE
 from automodels.checkpoint.impostors import HEAD, impostor
-from automodels.checkpoint.tensors import TensorView, WeightFile, opened
+from automodels.checkpoint.limits import are_lengths, check_name, size_of
+from automodels.checkpoint.tensors import Contents, TensorView, WeightFile, opened
 from automodels.errors import CheckpointFormatError, listed
 from automodels.json_files import parse_json_object
 from automodels.plugins.scan import printable, shown
 
 HEADER_BYTES = 100 << 20  # the limit of the reference implementation
-DIMENSIONS = 32  # numpy 1 has no more
-NAME_LENGTH = 512  # names of tensors stand in messages
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, TensorView]:
-    """Every tensor of a safetensors file, in the order of their data.
+    """Every tensor of a safetensors file, in the order of their data; raises like `read_safetensors`."""
+    return read_safetensors(path).tensors
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> Contents:
+    """The tensors of a safetensors file, in the order of their data, and its metadata.
 
     Raises CheckpointFormatError when the file is not what it claims to be: no safetensors at all, truncated, with
     trailing bytes, duplicate names, overlapping or misplaced data, unknown types; CheckpointNotFoundError when it
@@ -37,12 +38,13 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, TensorView]:
         status = os.fstat(stream.fileno())
         header = _header(stream, status.st_size, file)
     entries = parse_json_object(header, what=f"the header of {file}", error=CheckpointFormatError, depth=4)
-    _check_metadata(entries.pop("__metadata__", {}), file)
+    metadata = entries.pop("__metadata__", {})
+    _check_metadata(metadata, file)
     weights = WeightFile(path, status.st_size, status.st_mtime_ns)
     tensors = [_tensor(name, entry, weights, file, 8 + len(header)) for name, entry in entries.items()]
     tensors.sort(key=lambda tensor: (tensor.start, tensor.nbytes))
     _check_coverage(tensors, 8 + len(header), status.st_size, file)
-    return {tensor.name: tensor for tensor in tensors}
+    return Contents(tensors={tensor.name: tensor for tensor in tensors}, metadata=metadata)
 
 
 def _header(stream: BinaryIO, size: int, file: str) -> bytes:
@@ -77,35 +79,31 @@ def _check_metadata(metadata: Any, file: str) -> None:
 
 def _tensor(name: str, entry: Any, weights: WeightFile, file: str, data_start: int) -> TensorView:
     what = f"{file}, tensor {shown(name)}"
-    if not is_tensor_name(name):
-        raise CheckpointFormatError(f"{what}: a name has at most {NAME_LENGTH} characters, all of them printable.")
+    check_name(name, what)
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise CheckpointFormatError(f"{what}: the entry does not consist of dtype, shape and data_offsets.")
     dtype = BY_SAFETENSORS_NAME.get(entry["dtype"]) if isinstance(entry["dtype"], str) else None
     if dtype is None:
-        raise CheckpointFormatError(f"{what}: the dtype {shown(entry['dtype'])} is not known to this version.")
+        raise _unknown_dtype(entry["dtype"], what)
     shape, offsets = entry["shape"], entry["data_offsets"]
-    if not _whole_numbers(shape) or len(shape) > DIMENSIONS:
-        raise CheckpointFormatError(f"{what}: the shape {shown(shape)} is not a list of at most {DIMENSIONS} lengths.")
-    if not _whole_numbers(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+    needed = size_of(shape, dtype, what)
+    if not are_lengths(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise CheckpointFormatError(f"{what}: data_offsets {shown(offsets)} are not two ascending byte positions.")
-    if math.prod(length or 1 for length in shape) * dtype.itemsize >= 1 << 63:  # an empty array has strides as well
-        raise CheckpointFormatError(f"{what}: the shape {shown(shape)} is larger than any array.")
-    needed = math.prod(shape) * dtype.itemsize
     if offsets[1] - offsets[0] != needed:
         raise CheckpointFormatError(
             f"{what}: {entry['dtype']} of shape {shape} needs {needed} bytes, its data has {offsets[1] - offsets[0]}."
         )
-    return TensorView(name=name, dtype=np.dtype(dtype), shape=tuple(shape), file=weights, start=data_start + offsets[0])
+    return TensorView(name=name, dtype=dtype, shape=tuple(shape), file=weights, start=data_start + offsets[0])
 
 
-def is_tensor_name(name: str) -> bool:
-    """Whether a name can stand in a message as it is: no control characters, no lone surrogates, no endless text."""
-    return name.isprintable() and len(name) <= NAME_LENGTH
-
-
-def _whole_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is int and 0 <= value < 1 << 62 for value in values)
+def _unknown_dtype(dtype: Any, what: str) -> CheckpointFormatError:
+    bits = SUB_BYTE.get(dtype) if isinstance(dtype, str) else None
+    if bits is None:
+        return CheckpointFormatError(f"{what}: the dtype {shown(dtype)} is not known to this version.")
+    return CheckpointFormatError(
+        f"{what}: {dtype} packs elements of {bits} bits across bytes, which no array of numpy can show.",
+        hints=["Take the checkpoint in a type of 8 bits or more, or one that stores packed elements as U8."],
+    )
 
 
 def _check_coverage(tensors: list[TensorView], start: int, size: int, file: str) -> None:

@@ -8,8 +8,8 @@ import mmap
 import os
 import stat
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -87,17 +87,54 @@ class TensorView:
     start: int
     """First byte in the file."""
 
+    strides: tuple[int, ...] | None = None
+    """Bytes from one element to the next along each axis, when the tensor does not lie row by row."""
+
+    chunks: tuple[tuple[int, int], ...] = ()
+    """(first byte, count of bytes) of each piece, when the tensor lies in several."""
+
     @property
     def nbytes(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the bytes from `start` to `start + nbytes` are the tensor, row by row."""
+        return self.strides is None and not self.chunks
+
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The tensor as a read-only array over the mapped file: no copy, and pages are read as they are touched."""
+        """The tensor as a read-only array over the mapped file: no copy, and pages are read as they are touched.
+
+        Only a tensor that lies in several chunks is copied, once.
+        """
         if not self.nbytes:
             return np.frombuffer(b"", self.dtype).reshape(self.shape)
-        data = np.frombuffer(self.file.mapped(), self.dtype, count=math.prod(self.shape), offset=self.start)
-        return data.reshape(self.shape)
+        if self.chunks:
+            return self._assembled()
+        mapped = self.file.mapped()
+        array: np.ndarray[Any, Any] = np.ndarray(self.shape, self.dtype, mapped, self.start, self.strides)
+        return array
+
+    def _assembled(self) -> np.ndarray[Any, Any]:
+        mapped = self.file.mapped()
+        whole = np.empty(self.nbytes, np.uint8)
+        at = 0
+        for start, size in self.chunks:
+            whole[at : at + size] = np.frombuffer(mapped, np.uint8, count=size, offset=start)
+            at += size
+        whole.flags.writeable = False
+        return whole.view(self.dtype).reshape(self.shape)
 
     def __getitem__(self, index: Any) -> np.ndarray[Any, Any]:
         """A slice of the tensor, over the mapped file."""
         return np.asarray(self.numpy()[index])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contents:
+    """What one weight file holds, whatever its format."""
+
+    tensors: dict[str, TensorView]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    """Names of values that are no tensors: counters, versions, options."""
