@@ -16,10 +16,10 @@ from automodels.config import PretrainedConfig
 from automodels.errors import (
     AutomodelsError,
     CheckpointNotFoundError,
+    CheckpointWriteError,
     ConfigError,
     ConfigFileError,
     ConfigValueError,
-    InputError,
     UnknownArgumentError,
     UnsupportedConfigError,
 )
@@ -407,7 +407,7 @@ def test_a_config_is_written_whole_or_not_at_all(tmp_path):
 def test_a_directory_is_made_and_a_file_in_its_place_is_refused(tmp_path):
     BertConfig().save_pretrained(tmp_path / "a" / "b")
 
-    with pytest.raises(InputError, match="is a file; save_pretrained needs a directory"):
+    with pytest.raises(CheckpointWriteError, match="is a file; a checkpoint is saved into a directory"):
         BertConfig().save_pretrained(tmp_path / "a" / "b" / "config.json")
 
 

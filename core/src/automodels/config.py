@@ -10,7 +10,6 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
@@ -18,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from automodels.arguments import refuse_unknown
 from automodels.checkpoint.config_file import CONFIG_NAME, read_config
 from automodels.checkpoint.locate import locate, split_options
-from automodels.errors import ConfigError, ConfigValueError, InputError, UnsupportedConfigError, nearest
+from automodels.errors import ConfigError, ConfigValueError, UnsupportedConfigError, nearest
 from automodels.json_files import read_json_object
 from automodels.plugins.scan import shown
 
@@ -255,17 +254,16 @@ class PretrainedConfig(BaseModel):
         return json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
-        """Writes `config.json` into a directory, which is made if need be; an old file is replaced at once."""
-        target = Path(directory)
-        if target.is_file():
-            raise InputError(f"{target} is a file; save_pretrained needs a directory.")
-        target.mkdir(parents=True, exist_ok=True)
-        temporary = target / f".{CONFIG_NAME}.{os.getpid()}"
-        try:
-            temporary.write_text(self.to_json_string(), encoding="utf-8")
-            os.replace(temporary, target / CONFIG_NAME)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Writes `config.json` into a directory, which is made if need be; an old file is replaced at once.
+
+        Raises CheckpointWriteError; then the old file is still there.
+        """
+        from automodels.checkpoint.staging import staging  # only whoever saves needs it
+
+        with staging(directory) as stage:
+            with stage.file(CONFIG_NAME) as output:
+                output.write(self.to_json_string().encode())
+            stage.commit()
 
     def update(self, changes: Mapping[str, Any]) -> None:
         """Changes fields in place, all or none; raises like the constructor."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
+from automodels.checkpoint.journal import current_path
 from automodels.errors import MissingModelTypeError
 from automodels.json_files import read_json_object
 from automodels.plugins.scan import shown
@@ -15,7 +15,7 @@ CONFIG_NAME = "config.json"
 
 def read_config(directory: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a checkpoint's `config.json`; raises MissingModelTypeError when it names no model type."""
-    path = Path(directory) / CONFIG_NAME
+    path = current_path(directory, CONFIG_NAME)
     raw = read_json_object(path)
     model_type = raw.get("model_type")
     if not isinstance(model_type, str) or not model_type:
