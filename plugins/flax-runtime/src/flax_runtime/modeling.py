@@ -199,7 +199,7 @@ class FlaxPreTrainedModel:
         )
 
     def _fresh(self, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
-        """New values for some parameters, as if the whole model were drawn from the seed; only those are computed."""
+        """New values for some parameters, as if the whole model were drawn from the seed."""
         if not wanted:
             return {}
 
@@ -207,7 +207,10 @@ class FlaxPreTrainedModel:
             drawn = flatten(nnx.to_pure_dict(nnx.state(self._build(key))))
             return {path: drawn[path] for path in wanted}
 
-        fresh: dict[str, jax.Array] = jax.jit(draw)(jax.random.key(self.seed))
+        # All of them are drawn one by one, which compiles once for each shape: one program for hundreds of draws takes
+        # minutes to compile. A few of many are drawn by one program, in which the others are never computed.
+        whole = len(wanted) == len(self._abstract)
+        fresh: dict[str, jax.Array] = (draw if whole else jax.jit(draw))(jax.random.key(self.seed))
         return fresh
 
     @property
