@@ -40,7 +40,7 @@ class Plugin:
         manifest = self.manifest
         if manifest is None:
             return "ok"  # registered at run time
-        return "ok" if manifest.models or manifest.backends or manifest.tasks else "empty"
+        return "ok" if manifest.offers else "empty"
 
     @property
     def fatal(self) -> Problem | None:

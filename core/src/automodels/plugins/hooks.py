@@ -6,6 +6,8 @@ are registered when one of the plugin's entries is chosen, and not before.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import pluggy
@@ -16,6 +18,15 @@ hookimpl = pluggy.HookimplMarker("automodels")
 
 class Hooks:
     """Every hook; an implementation may leave out arguments, but not add any."""
+
+    @hookspec(firstresult=True)
+    def locate_checkpoint(self, name: str, options: Mapping[str, Any]) -> str | os.PathLike[str] | None:
+        """For a `name` whose scheme the manifest declares: a directory with the checkpoint, or None if there is none.
+
+        `options` are those of `locate`: revision, cache_dir, force_download, local_files_only, token. What cannot be
+        honoured is refused with an InputError, not passed over. Errors of `automodels.errors` reach the user as they
+        are; others become a PluginHookError.
+        """
 
     @hookspec
     def configure_load(self, config: Any, options: dict[str, Any]) -> dict[str, Any] | None:

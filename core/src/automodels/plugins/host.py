@@ -14,11 +14,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from automodels.errors import PluginHookError, PluginImportError, PluginReferenceError
+from automodels.errors import AutomodelsError, PluginHookError, PluginImportError, PluginReferenceError
 from automodels.plugins.entries import Plugin
 from automodels.plugins.hooks import Hooks
+from automodels.plugins.scan import shown
 
 SLOW_IMPORT_SECONDS = 20.0
 logger = logging.getLogger("automodels")
@@ -35,6 +37,18 @@ class ActivePlugin:
     def load(self, reference: str | type) -> Any:
         """The object that a reference of the manifest names."""
         return load_reference(reference, self.plugin)
+
+    def find_checkpoint(self, name: str, options: Mapping[str, Any]) -> Path | None:
+        """The directory that the plugin's `locate_checkpoint` has for `name`; None when it has none."""
+        with _foreign_hook(self.plugin, "locate_checkpoint"):
+            found = self.hooks.locate_checkpoint(name=name, options=dict(options))
+        if found is None:
+            return None
+        if not isinstance(found, str | os.PathLike) or not os.path.isdir(found):
+            raise PluginHookError(
+                f"The hook locate_checkpoint of {self.plugin} gave {shown(found)} for {shown(name)}, not a directory."
+            )
+        return Path(os.fspath(found))
 
     def configure(self, config: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         """`options` of from_pretrained with the changes that the plugin's `configure_load` wants."""
@@ -167,6 +181,8 @@ def _named_when_slow(module_name: str, plugin: Plugin) -> Iterator[None]:
 def _foreign_hook(plugin: Plugin, hook: str) -> Iterator[None]:
     try:
         yield
+    except AutomodelsError:  # the plugin speaks our language
+        raise
     except (Exception, SystemExit) as error:
         message = f"The hook {hook} of {plugin} failed with {type(error).__name__}: {_first_line(error)}"
         raise PluginHookError(message, hints=[f"Disable it: AUTOMODELS_DISABLE={plugin.name}"]) from error

@@ -19,16 +19,18 @@ T = TypeVar("T")
 
 SCHEMA = 1
 MANIFEST_BYTES = 256 << 10
-TABLES = 512  # models, backends or tasks in one manifest
+TABLES = 512  # models, backends, tasks or sources in one manifest
 FRAMEWORKS = ("flax", "torch")  # in the order in which they are taken when nothing else decides
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)
 REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]{1,31}", re.ASCII)
 AUTO_CLASS = re.compile(r"AutoModel(?:For[A-Z]\w{0,60})?", re.ASCII)
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _FRAMEWORK = re.compile("|".join(FRAMEWORKS))
 _FORMS = {
     NAME: "a name of letters, digits, '.', '_' and '-'",
+    SCHEME: "a scheme of 2 to 32 small letters, digits, '+', '.' and '-'",
     AUTO_CLASS: "'AutoModelFor' and a capitalised word",
     REFERENCE: "a reference 'package.module:name'",
     _FRAMEWORK: f"one of {', '.join(FRAMEWORKS)}",
@@ -89,6 +91,14 @@ class TaskTable:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class SourceTable:
+    """A `[[source]]` table: a scheme that the plugin's hook `locate_checkpoint` answers for."""
+
+    scheme: str
+    summary: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Manifest:
     """Everything that a plugin offers."""
 
@@ -103,6 +113,12 @@ class Manifest:
     models: tuple[ModelTable, ...] = ()
     backends: tuple[BackendTable, ...] = ()
     tasks: tuple[TaskTable, ...] = ()
+    sources: tuple[SourceTable, ...] = ()
+
+    @property
+    def offers(self) -> bool:
+        """Whether there is anything that the plugin offers."""
+        return bool(self.models or self.backends or self.tasks or self.sources)
 
 
 def read_manifest(file: str) -> tuple[Manifest | None, tuple[Problem, ...]]:
@@ -161,11 +177,14 @@ class _Reader:
     problems: list[Problem] = field(default_factory=list)
 
     def manifest(self, raw: Mapping[str, Any]) -> Manifest:
-        self.only_known(raw, "the manifest", ("schema", "name", "api", "summary", "hooks", "model", "backend", "task"))
+        known = ("schema", "name", "api", "summary", "hooks", "model", "backend", "task", "source")
+        self.only_known(raw, "the manifest", known)
         api = self.text(raw, "api", "the manifest")
         self.check_range(api)
         models = self.tables(raw, "model", self.model)
         self.check_offers(models)
+        sources = self.tables(raw, "source", self.source)
+        self.check_sources(sources, hooks="hooks" in raw)
         return Manifest(
             name=self.name(raw, "name", "the manifest"),
             api=api,
@@ -174,6 +193,7 @@ class _Reader:
             models=models,
             backends=self.tables(raw, "backend", self.backend),
             tasks=self.tables(raw, "task", self.task),
+            sources=sources,
         )
 
     def model(self, raw: Mapping[str, Any], where: str) -> ModelTable:
@@ -214,6 +234,13 @@ class _Reader:
         return TaskTable(
             name=self.name(raw, "name", where),
             auto_class=self.text(raw, "auto_class", where, form=AUTO_CLASS),
+            summary=self.text(raw, "summary", where, default="", length=200),
+        )
+
+    def source(self, raw: Mapping[str, Any], where: str) -> SourceTable:
+        self.only_known(raw, where, ("scheme", "summary"))
+        return SourceTable(
+            scheme=self.text(raw, "scheme", where, form=SCHEME),
             summary=self.text(raw, "summary", where, default="", length=200),
         )
 
@@ -305,6 +332,14 @@ class _Reader:
                 if first != number:
                     what = f"{task} for {model.model_type!r} in {model.framework}"
                     self.wrong(f"[[model]] number {number} offers {what}, as number {first} does")
+
+    def check_sources(self, sources: tuple[SourceTable, ...], *, hooks: bool) -> None:
+        """A scheme stands there once, and somebody answers for it."""
+        if sources and not hooks:
+            self.wrong("[[source]] needs hooks: a module with the hook locate_checkpoint")
+        twice = {source.scheme for source in sources if [other.scheme for other in sources].count(source.scheme) > 1}
+        for scheme in sorted(twice - {""}):
+            self.wrong(f"the scheme {scheme!r} stands in several [[source]] tables")
 
     def only_known(self, raw: Mapping[str, Any], where: str, known: tuple[str, ...]) -> None:
         unknown = [key for key in raw if key not in known]
