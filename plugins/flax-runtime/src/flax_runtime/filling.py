@@ -6,18 +6,28 @@ it; only a cast needs memory of its own, one tensor at a time.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import numpy as np
 
 from automodels.checkpoint.keymap import TRANSPOSED
 from automodels.checkpoint.plan import Assignment, Plan
 
+THREADS = 4  # each may hold one tensor while it is cast; more do not copy faster
 ALIGNMENT = 64  # bytes, as XLA's CPU client asks for
 
 
 def fill(plan: Plan) -> dict[str, jax.Array]:
-    """Path → array for every assignment of a plan."""
-    return {assignment.parameter: _placed(assignment) for assignment in plan.assignments}
+    """Path → array for every assignment of a plan.
+
+    Several threads place tensors side by side: copying, transposing and the system's work for fresh pages all happen
+    outside of Python.
+    """
+    with ThreadPoolExecutor(max_workers=min(THREADS, os.cpu_count() or 1)) as threads:
+        placed = list(threads.map(_placed, plan.assignments))
+    return {assignment.parameter: array for assignment, array in zip(plan.assignments, placed, strict=True)}
 
 
 def _placed(assignment: Assignment) -> jax.Array:
