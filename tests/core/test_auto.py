@@ -13,6 +13,7 @@ from automodels.errors import (
     CheckpointSecurityError,
     ConfigFileError,
     ConfigValueError,
+    HubOfflineError,
     InputError,
     MissingModelTypeError,
     NoUsablePluginError,
@@ -251,8 +252,8 @@ def test_a_config_that_is_none_is_one_clear_error(site, checkpoint, load, conten
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("nowhere", CheckpointNotFoundError),
-        ("org/nowhere", CheckpointNotFoundError),
+        ("./nowhere", CheckpointNotFoundError),
+        ("org/nowhere", HubOfflineError),
         ("pkg:no-such-distribution/x", CheckpointNotFoundError),
         ("", InputError),
         ("\x1b[31m", InputError),

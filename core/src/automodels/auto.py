@@ -30,16 +30,11 @@ class AutoConfig:
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], **options: Any) -> PretrainedConfig:
-        """Reads `config.json`; options are `subfolder` and fields to override.
+        """Reads `config.json`; options are those of `locate`, such as `revision`, and fields to override.
 
-        Raises CheckpointNotFoundError, ConfigError, UnknownModelTypeError, or UnknownArgumentError.
+        Raises CheckpointNotFoundError, HubError, ConfigError, UnknownModelTypeError, or UnknownArgumentError.
         """
-        from automodels.checkpoint.config_file import read_config
-        from automodels.checkpoint.locate import locate, split_options
-
-        where, overrides = split_options(options)
-        location = locate(name, **where)
-        raw = read_config(location.directory)
+        location, raw, overrides = read_checkpoint(name, options)
         config_class = config_class_of(raw["model_type"])
         return config_class.from_dict(raw, name_or_path=location.name, **config_class.overrides(overrides))
 
@@ -76,18 +71,18 @@ class AutoModel:
         config: PretrainedConfig | None = None,
         framework: str | None = None,
         plugin: str | None = None,
-        subfolder: str = "",
-        trust_remote_code: bool = False,
         **options: Any,
     ) -> Any:
         """The model in a checkpoint, with its weights.
 
-        `name` is a directory or `pkg:distribution/path`; `framework` and `plugin` choose among providers; `options`
-        go to the model class (for Flax: `FlaxPreTrainedModel.from_pretrained`). `trust_remote_code` is accepted and
-        has no effect: code comes from installed packages. Raises CheckpointError, ConfigError, ResolutionError,
-        PluginError, BackendUnavailableError.
+        `name` is a directory, a name on the Hub, `pkg:distribution/path`, or an address whose scheme a plugin adds;
+        `framework` and `plugin` choose among providers. Of `options`, those of `locate` say where it lies (`revision`,
+        `subfolder`, `cache_dir`, `force_download`, `local_files_only`, `token`), the others go to the model class (for
+        Flax: `FlaxPreTrainedModel.from_pretrained`). `trust_remote_code` is accepted and has no effect: code comes
+        from installed packages. Raises CheckpointError, ConfigError, ResolutionError, PluginError,
+        BackendUnavailableError.
         """
-        location, raw = read_checkpoint(name, subfolder, trust_remote_code)
+        location, raw, options = read_checkpoint(name, options)
         resolution = decide(raw, cls.task, cls._framework(framework), plugin, source=location.name)
         config = config or config_of(resolution, raw, location)
         return load_model(resolution, location, config, options)

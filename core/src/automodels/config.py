@@ -189,11 +189,12 @@ class PretrainedConfig(BaseModel):
     def from_pretrained(cls, name: str | os.PathLike[str], **options: Any) -> Self:
         """The config in a checkpoint; options are those of `locate` and fields to override.
 
-        Raises CheckpointNotFoundError, ConfigFileError, ConfigValueError, UnsupportedConfigError, or
+        Raises CheckpointNotFoundError, HubError, ConfigFileError, ConfigValueError, UnsupportedConfigError, or
         UnknownArgumentError for an option that is neither.
         """
         where, overrides = split_options(options)
         location = locate(name, **where)
+        location.need(CONFIG_NAME)
         raw = read_config(location.directory)
         return cls.from_dict(raw, name_or_path=location.name, **cls.overrides(overrides))
 

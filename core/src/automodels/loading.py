@@ -10,9 +10,13 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from automodels.arguments import refuse_unknown
 from automodels.errors import (
     AmbiguousModelError,
+    AutomodelsError,
     CheckpointNotFoundError,
+    HubError,
+    MissingDependencyError,
     NoUsablePluginError,
     PluginReferenceError,
     UnknownModelTypeError,
@@ -37,34 +41,39 @@ def resolve(
     task: str = "base",
     framework: str | None = None,
     plugin: str | None = None,
-    subfolder: str = "",
+    **options: Any,
 ) -> Resolution:
     """Which class would be loaded, and why no other. Imports no plugin.
 
-    `name` is the name of a checkpoint, or a model type that some plugin offers, installed or not. Raises like
-    `from_pretrained` up to the point where a plugin would be imported.
+    `name` is the name of a checkpoint, or a model type that some plugin offers, installed or not; options are those of
+    `locate`. Raises like `from_pretrained` up to the point where a plugin would be imported.
     """
+    from automodels.checkpoint.locate import OPTIONS
+
+    refuse_unknown("resolve", options, [*OPTIONS, "task", "framework", "plugin"])
     text = os.fspath(name)
     if text in {*load_catalog().model_types, *KNOWN_PLUGINS} and not os.path.isdir(text):
         return decide({"model_type": text}, task, framework, plugin)
     try:
-        location, raw = read_checkpoint(name, subfolder, trust_remote_code=False)
-    except CheckpointNotFoundError as missing:
+        location, raw, _ = read_checkpoint(name, options)
+    except (CheckpointNotFoundError, HubError, MissingDependencyError) as missing:
         raise _neither(text, missing) from missing
     return decide(raw, task, framework, plugin, source=location.name)
 
 
 def read_checkpoint(
-    name: str | os.PathLike[str], subfolder: str, trust_remote_code: bool
-) -> tuple[Location, dict[str, Any]]:
-    """Where a checkpoint lies, and its `config.json` as it stands."""
-    from automodels.checkpoint.config_file import read_config
-    from automodels.checkpoint.locate import locate
+    name: str | os.PathLike[str] | Location, options: Mapping[str, Any]
+) -> tuple[Location, dict[str, Any], dict[str, Any]]:
+    """Where a checkpoint lies, its `config.json` as it stands, and those options that are not about where it lies."""
+    from automodels.checkpoint.config_file import CONFIG_NAME, read_config
+    from automodels.checkpoint.locate import locate, split_options
 
-    if trust_remote_code:
+    where, others = split_options(options)
+    if others.pop("trust_remote_code", False):
         logger.warning("trust_remote_code has no effect: code comes from installed plugins, never from checkpoints.")
-    location = locate(name, subfolder=subfolder)
-    return location, read_config(location.directory)
+    location = locate(name, **where)
+    location.need(CONFIG_NAME)
+    return location, read_config(location.directory), others
 
 
 def decide(
@@ -157,7 +166,7 @@ def _class_with(method: str, found: Any, reference: str | type, plugin: Plugin) 
     )
 
 
-def _neither(text: str, missing: CheckpointNotFoundError) -> CheckpointNotFoundError:
+def _neither(text: str, missing: AutomodelsError) -> AutomodelsError:
     """What is missing, and where the name could be a model type, also why it is none."""
     if NAME.fullmatch(text) is None:
         return missing
@@ -165,7 +174,7 @@ def _neither(text: str, missing: CheckpointNotFoundError) -> CheckpointNotFoundE
         decide({"model_type": text}, "base", None, None)
     except UnknownModelTypeError as unknown:
         message, hints = f"{missing.message}\n{unknown.message}", (*missing.hints, *unknown.hints)
-        return CheckpointNotFoundError(message, hints=hints, trace=unknown.trace)
+        return type(missing)(message, hints=hints, trace=unknown.trace)
     return missing
 
 

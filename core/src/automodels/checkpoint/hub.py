@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from automodels.checkpoint.hub_errors import hub_errors
 from automodels.errors import (
@@ -32,6 +32,9 @@ from automodels.errors import (
     MissingDependencyError,
 )
 from automodels.plugins.scan import printable, shown
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 logger = logging.getLogger("automodels")
 
@@ -172,7 +175,7 @@ class Snapshot:
         assert self.listing is not None
         # A file of another size than the listing's is no good either.
         again = self.options.force_download or os.path.lexists(self.directory / name)
-        with hub_errors(f"{name} of {self}", page=_page(self.name)):
+        with hub_errors(f"{name} of {self}", page=page_of(self.name)):
             path = huggingface_hub.hf_hub_download(
                 self.name,
                 name,
@@ -230,6 +233,14 @@ def open_snapshot(name: str, options: HubOptions) -> Snapshot:
     return Snapshot(name=name, commit=commit, directory=directory, options=options, offline=False, listing=listing)
 
 
+def hub_client(name: str, options: HubOptions) -> HfApi:
+    """The client, for a model; raises MissingDependencyError without huggingface_hub."""
+    constants = _constants(name)
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=constants.ENDPOINT, token=options.token, library_name="automodels")
+
+
 def is_hub_name(text: str) -> bool:
     """Whether a text has the form of `model` or `organisation/model`."""
     return HUB_NAME.fullmatch(text) is not None and ".." not in text and "--" not in text
@@ -279,14 +290,15 @@ def _ask(
 
 
 def _ask_once(name: str, revision: str | None, options: HubOptions) -> tuple[str, dict[str, RemoteFile]]:
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import constants
 
     asked = f"the revision {revision} of {name}" if revision else name
-    with hub_errors(asked, page=_page(name)):
-        client = HfApi(endpoint=constants.ENDPOINT, token=options.token, library_name="automodels")
-        found = client.model_info(name, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    with hub_errors(asked, page=page_of(name)):
+        found = hub_client(name, options).model_info(
+            name, revision=revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
+        )
     if not isinstance(found.sha, str) or _COMMIT.fullmatch(found.sha) is None:
-        raise HubUnavailableError(f"{_page(name)} does not answer as the Hub does: it names no commit for {asked}.")
+        raise HubUnavailableError(f"{page_of(name)} does not answer as the Hub does: it names no commit for {asked}.")
     listing = {file.rfilename: _remote(file) for file in found.siblings or () if _is_plain(file.rfilename)}
     return found.sha, listing
 
@@ -339,7 +351,7 @@ def _cache_folder(name: str, options: HubOptions) -> Path:
     return Path(cache).expanduser().resolve() / repo_folder_name(repo_id=name, repo_type="model")
 
 
-def _page(name: str) -> str:
+def page_of(name: str) -> str:
     """The address of a model's page, without a password that HF_ENDPOINT may hold."""
     from huggingface_hub import constants
 

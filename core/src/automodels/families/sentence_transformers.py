@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
+from automodels.checkpoint.locate import Location
 from automodels.errors import CheckpointSecurityError, ConfigFileError, ConfigValueError, UnsupportedConfigError
 from automodels.json_files import CONFIG_BYTES, parse_json_object, read_json_object
 from automodels.plugins.package_files import contained
@@ -30,6 +31,7 @@ logger = logging.getLogger("automodels")
 Pooling = Literal["cls", "max", "mean", "mean_sqrt_len", "weightedmean", "lasttoken"]
 
 MODULES = "modules.json"
+_MODEL_FILE = "config_sentence_transformers.json"
 
 # fmt: off
 _POOLINGS: dict[str, tuple[str, Pooling]] = {
@@ -105,23 +107,28 @@ class SentenceEmbeddingSettings:
         return "" if self.default_prompt_name is None else self.prompts[self.default_prompt_name]
 
 
-def read_settings(directory: str | os.PathLike[str]) -> SentenceEmbeddingSettings:
-    """The settings in a sentence-transformers folder.
+def read_settings(where: str | os.PathLike[str] | Location) -> SentenceEmbeddingSettings:
+    """The settings in a sentence-transformers folder, which may lie on the Hub.
 
     Without `modules.json` mean pooling is assumed, with a warning, as sentence-transformers does. Raises
     CheckpointNotFoundError, CheckpointSecurityError, ConfigFileError, ConfigValueError, UnsupportedConfigError.
     """
-    root = Path(directory)
+    location = where if isinstance(where, Location) else Location(name=os.fspath(where), directory=Path(where))
+    location.fetch(MODULES)
+    root = location.directory
     if not os.path.lexists(root / MODULES):
         logger.warning("%s has no %s; sentence embeddings are the mean over tokens, not normalised.", root, MODULES)
         return SentenceEmbeddingSettings()
     transformer, pooling, normalize = _folders(root)
+    beside = (PurePosixPath(transformer, name).as_posix() for name in _TRANSFORMER_FILES)
+    configs = (PurePosixPath(folder, "config.json").as_posix() for folder in (pooling, *normalize) if folder)
+    location.fetch(_MODEL_FILE, *beside, *configs)
     return SentenceEmbeddingSettings(
         transformer=transformer,
         normalize=_normalizes(root, normalize),
         **_transformer_settings(root / transformer),
         **_pooling_settings(root / pooling / "config.json"),
-        **_model_settings(root / "config_sentence_transformers.json"),
+        **_model_settings(root / _MODEL_FILE),
     )
 
 

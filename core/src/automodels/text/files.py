@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from automodels.errors import CheckpointFormatError, CheckpointNotFoundError, MissingDependencyError
 from automodels.plugins.scan import shown
-from automodels.text.settings import CONFIG, TokenizerSettings, read_optional, read_roles, settings_from
+from automodels.text.settings import CONFIG, SPECIAL_TOKENS, TokenizerSettings, read_optional, read_roles, settings_from
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
+
+    from automodels.checkpoint.locate import Location
 
 logger = logging.getLogger("automodels")
 
@@ -32,6 +34,12 @@ LARGEST = {
     "vocab.txt": 16 << 20,
 }
 """The files that make a tokenizer, the preferred one first, and their largest size in bytes."""
+
+
+def fetch_tokenizer(location: Location) -> None:
+    """Sees to it that the files of a tokenizer are there, the preferred one of several kinds only."""
+    names = location.names()
+    location.fetch(CONFIG, SPECIAL_TOKENS, *[name for name in LARGEST if name in names][:1])
 
 
 def read_tokenizer(directory: Path) -> tuple[Backend, TokenizerSettings]:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from automodels.checkpoint.locate import Location, locate
+from automodels.checkpoint.locate import Location, locate, split_options
 from automodels.errors import InputError, UnsupportedConfigError
 from automodels.families.sentence_transformers import SentenceEmbeddingSettings, read_settings
 from automodels.text import AutoTokenizer
@@ -33,14 +33,15 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
     _location: Location | None = None
 
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike[str] | Location, *, subfolder: str = "", **options: Any) -> Self:
+    def from_pretrained(cls, name: str | os.PathLike[str] | Location, **options: Any) -> Self:
         """The model in a sentence-transformers folder, or in a plain checkpoint (mean pooling, not normalised).
 
         Options and errors are those of `FlaxPreTrainedModel.from_pretrained`; UnsupportedConfigError when the folder
         asks for something that is not implemented.
         """
-        location = locate(name, subfolder=subfolder)
-        settings = read_settings(location.directory)
+        where, options = split_options(options)
+        location = locate(name, **where)
+        settings = read_settings(location)
         _refuse_unsupported(settings, location)
         model = super().from_pretrained(location, **options)
         width: int = model.config.hidden_size
@@ -57,7 +58,7 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         """The checkpoint's tokenizer. Raises MissingDependencyError without the `text` extra."""
         if self._location is None:
             raise InputError("This model was not loaded from a checkpoint, so it has no tokenizer; pass token ids.")
-        tokenizer = AutoTokenizer.from_pretrained(self._location.directory)
+        tokenizer = AutoTokenizer.from_pretrained(self._location)
         return tokenizer.lowercased() if self.settings.do_lower_case else tokenizer
 
     @property
