@@ -32,7 +32,7 @@ def manifest_keys():
         def only_known(self, raw, where, known):
             keys[where.removesuffix(" number 1")] = set(known)
 
-    Keys().manifest({"model": [{}], "backend": [{}], "task": [{}]})
+    Keys().manifest({"model": [{}], "backend": [{}], "task": [{}], "source": [{}]})
     return keys
 
 
@@ -81,7 +81,7 @@ def test_every_problem_code_is_documented_with_its_meaning(rows):
 
 def test_every_key_of_the_manifest_is_documented_and_no_other(rows):
     headings = {"the manifest": "## The top", "[[model]]": "## `[[model]]`", "[[backend]]": "## `[[backend]]`"}
-    headings["[[task]]"] = "## `[[task]]`"
+    headings |= {"[[task]]": "## `[[task]]`", "[[source]]": "## `[[source]]`"}
 
     assert manifest_keys().keys() == headings.keys()
     for table, keys in manifest_keys().items():

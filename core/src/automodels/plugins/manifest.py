@@ -57,6 +57,8 @@ class ModelTable:
     """PEP 508 requirements beyond the distribution's own."""
 
     architectures: tuple[str, ...] = ()
+    keymap: str | None = None
+    """Reference of the KeyMap between published tensor names and parameters; its module imports no framework."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,7 +199,8 @@ class _Reader:
         )
 
     def model(self, raw: Mapping[str, Any], where: str) -> ModelTable:
-        self.only_known(raw, where, ("model_type", "framework", "config", "requires", "architectures", "tasks"))
+        known = ("model_type", "framework", "config", "requires", "architectures", "keymap", "tasks")
+        self.only_known(raw, where, known)
         tasks = raw.get("tasks", {})
         if not isinstance(tasks, dict) or not 0 < len(tasks) <= 64:
             self.wrong(f"tasks of {where} is not a table of 1 to 64 references")
@@ -208,6 +211,7 @@ class _Reader:
             config=self.reference(raw, "config", where),
             requires=self.requirements(raw, where),
             architectures=self.names(raw, "architectures", where),
+            keymap=self.reference(raw, "keymap", where) if "keymap" in raw else None,
             tasks={
                 task: self.reference(tasks, task, f"tasks of {where}")
                 for task in tasks
