@@ -6,13 +6,15 @@ kill        the process ends before the step
 torn        it ends in the middle of a write
 signal      it is ended by SIGKILL before the step, with real fsyncs (a sample of the steps)
 cut         the power fails before the step: what was not fsynced is lost, in files and in the directory
-reordered   the same, except that the last change of the directory did reach the disk, alone
+reordered   the same, except that the last change of the directory did reach the disk, and some before it at random
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import sys
@@ -44,8 +46,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # options of the sa
 
 def tensors(edition: int) -> dict[str, np.ndarray]:
     """24 small arrays, whose values are different in every edition; odd sizes so that not all are aligned."""
-    random = np.random.default_rng(edition)
-    return {name: random.integers(0, 255, 64 if name.endswith("weight") else 33, np.uint8) for name in NAMES}
+    numbers = np.random.default_rng(edition)
+    return {name: numbers.integers(0, 255, 64 if name.endswith("weight") else 33, np.uint8) for name in NAMES}
 
 
 def save(directory: Path, edition: int, **options: Any) -> None:
@@ -125,9 +127,14 @@ class Watch:
             os.link(kept, f"{self.folder}/{name}")
             if os.stat(kept).st_ino in self.unsynced:
                 os.truncate(kept, 0)
-        if self.mode == "reordered" and self.changes:
-            name, arguments = self.changes[-1]
-            self.real[name](*arguments)
+        if self.mode == "reordered":
+            chance = random.Random(self.deadly)
+            for name, arguments in (
+                *(change for change in self.changes[:-1] if chance.random() < 0.5),
+                *self.changes[-1:],
+            ):
+                with contextlib.suppress(FileNotFoundError):  # made since the directory was fsynced
+                    self.real[name](*arguments)
 
 
 def child(folder: Path, mode: str, deadly: int | None, work: Callable[[], None]) -> list[str]:

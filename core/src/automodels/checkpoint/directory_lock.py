@@ -47,16 +47,16 @@ def locked(directory: Path, timeout: float) -> Iterator[None]:
 def _attempt(path: Path) -> int | None:
     """The lock file, open and locked; None while another one has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    try:
-        if _taken(descriptor) and _is_still(path, descriptor):
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, str(os.getpid()).encode())
-            return descriptor
-    except OSError:
+    if not _taken(descriptor) or not _is_still(path, descriptor):
         os.close(descriptor)
+        return None
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    except OSError:
+        _release(descriptor, path)
         raise
-    os.close(descriptor)
-    return None
+    return descriptor
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
@@ -106,6 +106,7 @@ else:
             return False
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
+                os.close(descriptor)
                 raise
             logger.warning("The file system has no locks; two saves into one directory at once would collide.")
         return True
