@@ -65,9 +65,7 @@ class Format:
         )
 
 
-SAFETENSORS = Format(
-    name="safetensors", stem="model", suffix=".safetensors", read=read_safetensors, naming=Naming.HUB
-)
+SAFETENSORS = Format(name="safetensors", stem="model", suffix=".safetensors", read=read_safetensors, naming=Naming.HUB)
 MSGPACK = Format(name="msgpack", stem="flax_model", suffix=".msgpack", read=read_msgpack, naming=Naming.FLAX)
 TORCH = Format(name="torch", stem="pytorch_model", suffix=".bin", read=read_torch, naming=Naming.HUB)
 FORMATS = (SAFETENSORS, MSGPACK, TORCH)
@@ -93,7 +91,9 @@ def wanted(*, use_safetensors: bool | None = None, from_pt: bool = False, from_f
     for name, value in given.items():
         if not isinstance(value, bool) and not (name == "use_safetensors" and value is None):
             raise InputError(f"{name} is {shown(value)}; it can be True or False.")
-    options = ", ".join(f"{name}={value}" for name, value in given.items() if value or value is False is use_safetensors)
+    options = ", ".join(
+        f"{name}={value}" for name, value in given.items() if value or value is False is use_safetensors
+    )
     if from_pt and from_flax:
         raise InputError("from_pt and from_flax cannot both be True: weights bear the names of one framework.")
     if from_flax and use_safetensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -25,7 +26,7 @@ def check_name(name: str, what: str) -> None:
         raise CheckpointFormatError(f"{what}: a name has at most {NAME_LENGTH} characters, all of them printable.")
 
 
-def are_lengths(values: Any) -> TypeGuard[list[int]]:
+def are_lengths(values: Any) -> TypeGuard[Sequence[int]]:
     """Whether a list or tuple holds nothing but numbers that could be lengths or positions."""
     return isinstance(values, list | tuple) and all(type(value) is int and 0 <= value < 1 << 62 for value in values)
 

@@ -17,48 +17,37 @@ _UNREAD = ("tf_model.h5", "model.ckpt.index", "*.gguf", "rust_model.ot", "model.
 
 def no_weights(folder: Path, choice: Wanted, variant: str | None, others: Sequence[str]) -> CheckpointNotFoundError:
     """The error for a directory without the weights that were asked for; `others` are files whose names do not fit."""
-    where = printable(str(folder))
-    names = sorted(entry.name for entry in os.scandir(folder))
-    if others:
-        return CheckpointNotFoundError(
-            f"{where}: the tensors of {listed(others)} bear Flax's names, but {choice.options} asks for torch's.",
-            hints=["Drop the option to load them."],
-        )
-    form = choice.formats[0]
-    expected = listed([form.single(variant), form.indexes(variant)[0]])
-    lacking = f"no {choice.formats[0].name} weights" if len(choice.formats) == 1 else "no weights"
-    if variant and (known := _variants(names)):
-        return CheckpointNotFoundError(
-            f"{where} has {lacking} of the variant {variant} (such as {form.single(variant)}); "
-            f"it has {listed(known, limit=4)}.",
-            hints=["Pass one of them as variant=, or none for the usual files."],
-        )
-    for form in choice.formats:
-        shards = fnmatch.filter(names, f"{form.stem}*-*-of-*{form.suffix}")
-        if shards:
-            return CheckpointNotFoundError(
-                f"{where} has {len(shards)} shards, but no {form.indexes(variant)[0]} that says what they hold.",
-                hints=["Download the index as well."],
-            )
-    readable = [name for form in FORMATS for name in (form.single(), *form.indexes()) if name in names]
-    if choice.options and readable:
-        return CheckpointNotFoundError(
-            f"{where} has {lacking} as {choice.options} asks for; it has {listed(readable)}.",
-            hints=["Drop the option to load what is there."],
-        )
+    names = sorted(entry.name for entry in os.scandir(folder) if entry.name.isprintable())
     variants = _variants(names)
-    if variants:
-        return CheckpointNotFoundError(
-            f"{where} has weights in the variants {listed(variants, limit=4)} only.",
-            hints=[f"Pass one of them: variant={variants[0]!r}"],
-        )
-    foreign = sorted({name for pattern in _UNREAD for name in fnmatch.filter(names, pattern)})
-    if foreign:
-        return CheckpointNotFoundError(
-            f"{where} has {lacking} that can be read; {printable(listed(foreign, limit=3))} is of another format.",
-            hints=["Convert it to safetensors with the library that wrote it."],
-        )
-    return CheckpointNotFoundError(f"{where} has {lacking}: neither {' nor '.join(expected.split(', '))}.")
+    readable = [name for form in FORMATS for name in (form.single(), *form.indexes()) if name in names]
+    if others:
+        said = f"the tensors of {listed(others)} bear Flax's names, but {choice.options} asks for torch's"
+        hints = ["Drop the option to load them."]
+    elif variant and variants:
+        said = f"no weights of the variant {variant}; there is {listed(variants, limit=4)}"
+        hints = ["Pass one of them as variant=, or none for the usual files."]
+    elif told := _shards_alone(names, choice, variant):
+        said, hints = told, ["Download the index as well."]
+    elif choice.options and readable:
+        said = f"no weights as {choice.options} asks for; there is {listed(readable)}"
+        hints = ["Drop the option to load what is there."]
+    elif variants:
+        said = f"weights in the variants {listed(variants, limit=4)} only"
+        hints = [f"Pass one of them: variant={variants[0]!r}"]
+    elif foreign := [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in _UNREAD)]:
+        said = f"no weights that can be read; {listed(foreign, limit=3)} is of another format"
+        hints = ["Convert it to safetensors with the library that wrote it."]
+    else:
+        form = choice.formats[0]
+        said, hints = f"no weights: neither {form.single(variant)} nor {form.indexes(variant)[0]}", []
+    return CheckpointNotFoundError(f"{printable(str(folder))} has {said}.", hints=hints)
+
+
+def _shards_alone(names: Sequence[str], choice: Wanted, variant: str | None) -> str:
+    for form in choice.formats:
+        if shards := fnmatch.filter(names, f"{form.stem}*-*-of-*{form.suffix}"):
+            return f"{len(shards)} shards, but no {form.indexes(variant)[0]} that says what they hold"
+    return ""
 
 
 def _variants(names: Sequence[str]) -> list[str]:
@@ -72,4 +61,4 @@ def _variants(names: Sequence[str]) -> list[str]:
             index = name.removeprefix(f"{form.stem}{form.suffix}.index.").removesuffix(".json")
             if form.indexes(index)[0] == name:
                 found.add(index)
-    return sorted(variant for variant in found if variant.isprintable())
+    return sorted(found - {""})

@@ -133,10 +133,10 @@ class _Walk:
             raise CheckpointFormatError(f"{what}: the dtype {shown(dtype)} is not known to this version.")
         needed = size_of(shape, dtype, what)
         if not isinstance(data, Raw) or data.size != needed or self.items.position != end:
-            raise CheckpointFormatError(f"{what}: {dtype.name} of shape {shape} needs {needed} bytes, not what is there.")
-        return TensorView(
-            name=".".join(path), dtype=dtype, shape=tuple(shape), file=self.weights, start=data.start
-        )
+            raise CheckpointFormatError(
+                f"{what}: {dtype.name} of shape {shape} needs {needed} bytes, not what is there."
+            )
+        return TensorView(name=".".join(path), dtype=dtype, shape=tuple(shape), file=self.weights, start=data.start)
 
     def _shape(self, what: str) -> list[Any]:
         opening = self.items.next()

@@ -46,9 +46,7 @@ Item: TypeAlias = "Opening | Raw | Extension | str | int | float | bool | None"
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 _NUMBERS = {
     first: struct.Struct(form)
-    for first, form in zip(
-        range(0xCA, 0xD4), (">f", ">d", ">B", ">H", ">I", ">Q", ">b", ">h", ">i", ">q"), strict=True
-    )
+    for first, form in zip(range(0xCA, 0xD4), (">f", ">d", ">B", ">H", ">I", ">Q", ">b", ">h", ">i", ">q"), strict=True)
 }
 _LENGTHS = {1: struct.Struct(">B"), 2: struct.Struct(">H"), 4: struct.Struct(">I")}
 _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}

@@ -1,17 +1,21 @@
 """The plan of a load: which tensor goes into which parameter, complete before any byte of data is read.
 
 headers + key map + abstract parameters → Plan, or one error with every culprit
+
+Tensors with the Hub's names go through the key map; those with Flax's names are parameter paths already, with or
+without the backbone's own name in front.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from automodels.checkpoint.dtypes import is_floating
-from automodels.checkpoint.keymap import TRANSPOSED, KeyMap, Layout
+from automodels.checkpoint.formats import Naming
+from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap, Layout
 from automodels.checkpoint.tensors import TensorView
 from automodels.errors import CheckpointFormatError, CheckpointMismatchError
 
@@ -58,6 +62,9 @@ class Plan:
     mismatched: tuple[str, ...] = ()
     """Parameters that get new values because the tensor's shape differs, which the caller allowed."""
 
+    tied: Mapping[str, str] = field(default_factory=dict)
+    """Parameter without a tensor → the parameter of an assignment whose array it shares."""
+
 
 def make_plan(
     tensors: Mapping[str, TensorView],
@@ -65,6 +72,8 @@ def make_plan(
     keymap: KeyMap,
     *,
     backbone: str = "",
+    naming: Naming = Naming.HUB,
+    tied: Mapping[str, str] | None = None,
     may_be_fresh: Collection[str] = (),
     ignore_mismatched_sizes: bool = False,
     strict: bool = False,
@@ -73,7 +82,9 @@ def make_plan(
     """The complete plan for filling `parameters` (path → shape and type) from `tensors`.
 
     Parameter paths are relative to the model; `backbone` is the path of the backbone in it (empty for the backbone
-    itself). A parameter outside the backbone, or below a path in `may_be_fresh`, may be missing. Raises
+    itself). `naming` says whose names the tensors bear. `tied` is parameter → parameter that it shares its array with:
+    whichever of the two is missing is filled by the other. A parameter outside the backbone, or below a path in
+    `may_be_fresh`, may be missing. Raises
     CheckpointMismatchError, with every culprit in the trace, when a backbone parameter is missing, a shape differs, a
     type cannot be cast, or — with `strict` — anything is missing or left over; CheckpointFormatError when two spellings
     of one tensor stand side by side.
@@ -82,17 +93,18 @@ def make_plan(
     unexpected: list[str] = []
     buffers: list[str] = []
     for name, tensor in tensors.items():
-        found = keymap.parameter(name)
-        parameter = _placed(found[0], backbone, parameters) if found else None
-        if parameter is None or found is None:
+        found = _found(name, naming, keymap, backbone, parameters)
+        if found is None:
             (buffers if keymap.is_buffer(name) else unexpected).append(name)
-        elif parameter in by_parameter:
+            continue
+        parameter, layout = found
+        if parameter in by_parameter:
             raise CheckpointFormatError(
                 f"{source}: {by_parameter[parameter][0].name} and {name} are two spellings of one tensor ({parameter})."
             )
-        else:
-            by_parameter[parameter] = (tensor, found[1])
-    missing = [path for path in parameters if path not in by_parameter]
+        by_parameter[parameter] = (tensor, layout)
+    partners = _partners(tied or {}, parameters, by_parameter)
+    missing = [path for path in parameters if path not in by_parameter and path not in partners]
     fresh = [path for path in missing if not strict and _is_new(path, backbone, may_be_fresh)]
     lost = missing if strict else [path for path in missing if not _is_new(path, backbone, may_be_fresh)]
     wrong = {
@@ -116,8 +128,35 @@ def make_plan(
         fresh=tuple(fresh),
         unexpected=tuple(unexpected),
         buffers=tuple(buffers),
-        mismatched=tuple(mismatched),
+        mismatched=(*mismatched, *(path for path, partner in partners.items() if partner in mismatched)),
+        tied={path: partner for path, partner in partners.items() if partner not in mismatched},
     )
+
+
+def _found(
+    name: str, naming: Naming, keymap: KeyMap, backbone: str, parameters: Mapping[str, AbstractParameter]
+) -> tuple[str, Layout] | None:
+    """(parameter, layout) of a tensor; None when no parameter takes it."""
+    if naming is Naming.FLAX:
+        below = _placed(name, backbone, parameters) or _placed(name.removeprefix(keymap.prefix), backbone, parameters)
+        return (below, SAME) if below else None
+    found = keymap.parameter(name)
+    parameter = _placed(found[0], backbone, parameters) if found else None
+    return (parameter, found[1]) if found and parameter else None
+
+
+def _partners(
+    tied: Mapping[str, str],
+    parameters: Mapping[str, AbstractParameter],
+    filled: Mapping[str, tuple[TensorView, Layout]],
+) -> dict[str, str]:
+    """Missing parameter → one that is filled and that it is tied to; both have one shape and type."""
+    both_ways = [*tied.items(), *((other, path) for path, other in tied.items())]
+    return {
+        path: other
+        for path, other in reversed(both_ways)
+        if path in parameters and path not in filled and other in filled and parameters[path] == parameters[other]
+    }
 
 
 def _placed(path: str, backbone: str, parameters: Mapping[str, AbstractParameter]) -> str | None:

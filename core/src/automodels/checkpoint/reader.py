@@ -129,10 +129,7 @@ def _verify(index: str, weight_map: Mapping[str, str], held: Mapping[str, Conten
             f"{index} names {len(absent)} tensors that their shards do not hold: {listed(absent, limit=3)}."
         )
     elsewhere = [
-        (name, file)
-        for file, contents in held.items()
-        for name in contents.tensors
-        if weight_map.get(name) != file
+        (name, file) for file, contents in held.items() for name in contents.tensors if weight_map.get(name) != file
     ]
     stray = sorted(f"{name} in {weight_map[name]} and {file}" for name, file in elsewhere if name in weight_map)
     if stray:

@@ -59,7 +59,7 @@ class LoadReport:
             mismatched=plan.mismatched,
             cast=tuple(assignment.parameter for assignment in plan.assignments if assignment.is_cast),
             buffers=plan.buffers,
-            tied=(),
+            tied=tuple(plan.tied),
             nbytes=sum(assignment.tensor.nbytes for assignment in plan.assignments),
             seconds=seconds,
             **more,
