@@ -102,6 +102,16 @@ def test_jit_grad_vmap_and_donation(model):
     assert model(IDS, params=step(copied)).last_hidden_state.shape == (2, 5, 12)
 
 
+def test_ids_that_a_compiled_function_closes_over_are_checked_when_it_is_traced(model):
+    ids, wrong = jnp.asarray(IDS), jnp.asarray(IDS + 30)
+
+    closed = jax.jit(lambda params: model(ids, params=params).last_hidden_state)(model.params)
+
+    np.testing.assert_allclose(closed, model(IDS).last_hidden_state, atol=1e-6)
+    with pytest.raises(InputError, match="the model's table has rows 0 to 30"):
+        jax.jit(lambda params: model(wrong, params=params).last_hidden_state)(model.params)
+
+
 def test_a_gradient_equals_the_numeric_one(model):
     ids = jnp.asarray(IDS)
 

@@ -52,7 +52,8 @@ def _table(name: str, value: Any) -> Any:
 def _check_range(name: str, array: Any, rows: int) -> None:
     if isinstance(array, jax.core.Tracer):
         return
-    low, high = int(array.min()), int(array.max())
+    known = np.asarray(array)  # jax's own minimum would be traced, inside jit, even of an array that is known
+    low, high = int(known.min()), int(known.max())
     if low < 0 or high >= rows:
         raise InputError(
             f"{name} has the value {low if low < 0 else high}; the model's table has rows 0 to {rows - 1}."
