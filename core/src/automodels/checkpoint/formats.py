@@ -6,8 +6,9 @@ it can name code; a torch file can, and is read by a machine that refuses to (se
 
 variant            none                              fp16
 single             model.safetensors                 model.fp16.safetensors
-index              model.safetensors.index.json      model.safetensors.index.fp16.json, as transformers writes it, or
-                                                     model.fp16.safetensors.index.json, model.safetensors.fp16.index.json
+index              model.safetensors.index.json      model.safetensors.index.fp16.json, as transformers writes it;
+                                                     model.fp16.safetensors.index.json; or
+                                                     model.safetensors.fp16.index.json
 """
 
 from __future__ import annotations
@@ -91,9 +92,7 @@ def wanted(*, use_safetensors: bool | None = None, from_pt: bool = False, from_f
     for name, value in given.items():
         if not isinstance(value, bool) and not (name == "use_safetensors" and value is None):
             raise InputError(f"{name} is {shown(value)}; it can be True or False.")
-    options = ", ".join(
-        f"{name}={value}" for name, value in given.items() if value or value is False is use_safetensors
-    )
+    asked = [name for name, value in given.items() if value or (name == "use_safetensors" and value is False)]
     if from_pt and from_flax:
         raise InputError("from_pt and from_flax cannot both be True: weights bear the names of one framework.")
     if from_flax and use_safetensors:
@@ -103,13 +102,17 @@ def wanted(*, use_safetensors: bool | None = None, from_pt: bool = False, from_f
         )
     formats = [form for form in FORMATS if use_safetensors is None or use_safetensors is (form is SAFETENSORS)]
     if from_pt:
-        formats.remove(MSGPACK) if MSGPACK in formats else None
+        formats = [form for form in formats if form is not MSGPACK]
     if from_flax:
         formats = [MSGPACK]
-    return Wanted(formats=tuple(formats), naming=Naming.HUB if from_pt else None, options=options)
+    return Wanted(
+        formats=tuple(formats),
+        naming=Naming.HUB if from_pt else None,
+        options=", ".join(f"{name}={given[name]}" for name in asked),
+    )
 
 
-def checked_variant(variant: str | None) -> str | None:
+def checked_variant(variant: object) -> str | None:
     """The variant, None for an empty one; raises InputError when it cannot be part of a file name."""
     if variant is None or variant == "":
         return None

@@ -241,8 +241,10 @@ def hub_client(name: str, options: HubOptions) -> HfApi:
     return HfApi(endpoint=constants.ENDPOINT, token=options.token, library_name="automodels")
 
 
-def is_hub_name(text: str) -> bool:
+def is_hub_name(text: object) -> bool:
     """Whether a text has the form of `model` or `organisation/model`."""
+    if not isinstance(text, str):
+        return False
     return HUB_NAME.fullmatch(text) is not None and ".." not in text and "--" not in text
 
 

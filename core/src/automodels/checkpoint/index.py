@@ -41,10 +41,11 @@ def read_index(path: Path, suffix: str) -> dict[str, str]:
 
 
 def contained_paths(directory: Path, names: Sequence[str]) -> dict[str, Path]:
-    """File name → path of what it means now. Every file is there, regular, and inside the directory; a link may lead elsewhere only inside one Hub cache.
+    """File name → path of what it means now, which after an interrupted save may be a temporary file.
 
-    Nothing is opened. Raises CheckpointFormatError naming all that are missing or no regular files,
-    CheckpointSecurityError naming one that leads outside.
+    Every file is there, regular, and inside the directory; a link may lead elsewhere only inside one Hub cache. Nothing
+    is opened. Raises CheckpointFormatError naming all that are missing or no regular files, CheckpointSecurityError
+    naming one that leads outside.
     """
     paths = {name: current_path(directory, name) for name in names}
     modes = {name: _mode(path) for name, path in paths.items()}

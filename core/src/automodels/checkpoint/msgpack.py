@@ -14,8 +14,6 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from automodels.checkpoint.dtypes import BY_NUMPY_NAME
 from automodels.checkpoint.impostors import HEAD, impostor
 from automodels.checkpoint.limits import check_name, size_of
@@ -126,16 +124,13 @@ class _Walk:
         parts = self.items.next()
         if parts != Opening(is_map=False, count=3):
             raise CheckpointFormatError(f"{what}: an array does not consist of shape, type and bytes.")
-        shape, dtype, data = self._shape(what), self.items.next(), self.items.next()
-        if isinstance(dtype, str) and dtype in BY_NUMPY_NAME:
-            dtype = BY_NUMPY_NAME[dtype]
-        else:
-            raise CheckpointFormatError(f"{what}: the dtype {shown(dtype)} is not known to this version.")
+        shape, kind, data = self._shape(what), self.items.next(), self.items.next()
+        dtype = BY_NUMPY_NAME.get(kind) if isinstance(kind, str) else None
+        if dtype is None:
+            raise CheckpointFormatError(f"{what}: the dtype {shown(kind)} is not known to this version.")
         needed = size_of(shape, dtype, what)
         if not isinstance(data, Raw) or data.size != needed or self.items.position != end:
-            raise CheckpointFormatError(
-                f"{what}: {dtype.name} of shape {shape} needs {needed} bytes, not what is there."
-            )
+            raise CheckpointFormatError(f"{what}: {kind} of shape {shape} needs {needed} bytes; it has others.")
         return TensorView(name=".".join(path), dtype=dtype, shape=tuple(shape), file=self.weights, start=data.start)
 
     def _shape(self, what: str) -> list[Any]:
@@ -150,7 +145,7 @@ class _Walk:
         shape, chunks = tree.get("shape"), tree.get("chunks")
         if set(tree) != {CHUNKED, "shape", "chunks"} or not isinstance(shape, dict) or not isinstance(chunks, dict):
             raise CheckpointFormatError(f"{what}: an array in chunks does not consist of shape and chunks.")
-        lengths = [length.value if isinstance(length, _Other) else None for length in _in_order(shape, what)]
+        lengths: list[Any] = [length.value if isinstance(length, _Other) else None for length in _in_order(shape, what)]
         views = [view for view in _in_order(chunks, what) if isinstance(view, TensorView) and len(view.shape) == 1]
         if not views or len(views) != len(chunks) or len({view.dtype for view in views}) != 1:
             raise CheckpointFormatError(f"{what}: the chunks of an array are not flat arrays of one type.")

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from automodels.checkpoint.hub import HubOptions, hub_client, is_hub_name, page_of
 from automodels.checkpoint.hub_errors import hub_errors
 from automodels.errors import CheckpointNotFoundError, CheckpointSecurityError, InputError
 from automodels.plugins.package_files import contained
 from automodels.plugins.scan import shown
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
 
 CARD = "README.md"
 LIBRARY = "automodels"
@@ -30,6 +27,15 @@ _WEIGHTS = re.compile(
     r"(?:\.index(?P<late_variant>\.\w+)?\.json)?",
     re.ASCII,
 )
+_NEW = """
+# {name}
+
+```python
+from automodels import AutoModel
+
+model = AutoModel.from_pretrained("{name}")
+```
+"""
 _FRONT_MATTER = re.compile(
     r"\ufeff?---[ \t]*\r?\n(?P<front>.*?)^---[ \t]*(?:\r?\n(?P<body>.*))?", re.DOTALL | re.MULTILINE
 )
@@ -67,9 +73,9 @@ def push_to_hub(
     model card, in place of the one in the directory or on the Hub. Raises HubError, CheckpointNotFoundError for a
     missing directory, CheckpointSecurityError when a link leads out of it, InputError, MissingDependencyError.
     """
-    if not isinstance(repo_id, str) or not is_hub_name(repo_id):
+    if not is_hub_name(repo_id):
         raise InputError(f"{shown(repo_id)} cannot be the name of a model on the Hub: organisation/model, or model.")
-    if not isinstance(commit_message, str) or not commit_message.strip():
+    if not commit_message.strip():
         raise InputError("commit_message is empty.")
     tags = _checked_tags(tags)
     options = HubOptions(revision=revision, token=token)
@@ -79,46 +85,38 @@ def push_to_hub(
         repo_id = client.create_repo(repo_id, private=private, exist_ok=True).repo_id
         if revision is not None and not create_pr:
             client.create_branch(repo_id, branch=revision, exist_ok=True)
-        return _commit(client, repo_id, files, _card_text(card, files), tags, commit_message, revision, create_pr)
+        there = client.list_repo_files(repo_id, revision=revision)
+        if card is None and CARD in files:
+            card = files[CARD].read_text(encoding="utf-8")
+        elif card is None and CARD in there:
+            card = Path(client.hf_hub_download(repo_id, CARD, revision=revision)).read_text(encoding="utf-8")
+        stale = tuple(sorted(_stale(there, files)))
+        operations = _operations(files, card_with(card, tags, name=repo_id), stale)
+        done = client.create_commit(
+            repo_id, operations, commit_message=commit_message, revision=revision, create_pr=create_pr
+        )
+    names = tuple(sorted({CARD, *files}))
+    return Pushed(url=done.pr_url or done.commit_url, commit=done.oid, files=names, removed=stale)
 
 
-def _commit(
-    client: HfApi,
-    repo_id: str,
-    files: dict[str, Path],
-    card: str | None,
-    tags: Sequence[str],
-    message: str,
-    revision: str | None,
-    create_pr: bool,
-) -> Pushed:
+def _operations(files: Mapping[str, Path], card: str, stale: Iterable[str]) -> list[Any]:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    there = client.list_repo_files(repo_id, revision=revision)
-    if card is None and CARD in there:
-        card = Path(client.hf_hub_download(repo_id, CARD, revision=revision)).read_text(encoding="utf-8")
-    text = card_with(card, tags, title=repo_id)
-    stale = sorted(_stale(there, files))
-    operations: list[Any] = [CommitOperationAdd(CARD, text.encode())]
-    operations += [CommitOperationAdd(name, str(path)) for name, path in files.items() if name != CARD]
-    operations += [CommitOperationDelete(name) for name in stale]
-    done = client.create_commit(repo_id, operations, commit_message=message, revision=revision, create_pr=create_pr)
-    return Pushed(
-        url=done.pr_url or done.commit_url,
-        commit=done.oid,
-        files=tuple(sorted({CARD, *files})),
-        removed=tuple(stale),
-    )
+    return [
+        CommitOperationAdd(CARD, card.encode()),
+        *(CommitOperationAdd(name, str(path)) for name, path in files.items() if name != CARD),
+        *(CommitOperationDelete(name) for name in stale),
+    ]
 
 
-def card_with(text: str | None, tags: Iterable[str], *, title: str = "") -> str:
+def card_with(text: str | None, tags: Iterable[str], *, name: str) -> str:
     """A model card with our name and the tags in its front matter; what is there already stays.
 
     Raises InputError when there is a front matter that is not a YAML mapping.
     """
     import yaml  # huggingface_hub requires it
 
-    front, body = _parted(text or f"# {title}\n\nSaved with [automodels](https://pypi.org/project/automodels/).\n")
+    front, body = _parted(text or _NEW.format(name=name))
     try:
         data = yaml.safe_load(front) if front else {}
     except yaml.YAMLError as failure:
@@ -137,12 +135,6 @@ def _parted(text: str) -> tuple[str, str]:
     """(YAML front matter, the rest) of a model card."""
     found = _FRONT_MATTER.fullmatch(text)
     return (found["front"], found["body"] or "") if found else ("", f"\n{text}")
-
-
-def _card_text(card: str | None, files: dict[str, Path]) -> str | None:
-    if card is not None:
-        return card
-    return files[CARD].read_text(encoding="utf-8") if CARD in files else None
 
 
 def _files(directory: Path) -> dict[str, Path]:
@@ -179,7 +171,7 @@ def _kind(name: str) -> tuple[str | None, ...] | None:
     return (folder, found["stem"], found["variant"] or found["late_variant"], found["suffix"]) if found else None
 
 
-def _checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(tags, str) or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
+def _checked_tags(tags: object) -> tuple[str, ...]:
+    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
         raise InputError(f"tags is {shown(tags)}, not a list of short texts.")
     return tuple(tags)

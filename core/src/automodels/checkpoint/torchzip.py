@@ -36,8 +36,8 @@ def read_torch(path: str | os.PathLike[str]) -> Contents:
     """The tensors of a file that torch.save wrote, and names of the values beside them.
 
     A dict around the one that holds the tensors, such as `{"state_dict": …}`, is taken off. Raises
-    CheckpointSecurityError when the file wants to run code, CheckpointFormatError when it is damaged or of another kind;
-    CheckpointNotFoundError when it cannot be read. Only the directory and the descriptions are read.
+    CheckpointSecurityError when the file wants to run code, CheckpointFormatError when it is damaged or of another
+    kind, CheckpointNotFoundError when it cannot be read. Only the directory and the descriptions are read.
     """
     path = os.fspath(path)
     file = printable(os.path.basename(path))
@@ -55,7 +55,10 @@ def read_torch(path: str | os.PathLike[str]) -> Contents:
     described, ignored = _state_dict(unpickled(code, f"{file}/data.pkl"), file)
     weights = WeightFile(path, status.st_size, status.st_mtime_ns)
     return Contents(
-        tensors={name: _view(name, tensor, entries, root, weights, file) for name, tensor in described.items()},
+        tensors={
+            name: _view(name, tensor, entries.get(f"{root}/data/{tensor.storage.key}"), weights, file)
+            for name, tensor in described.items()
+        },
         ignored=tuple(ignored),
     )
 
@@ -128,11 +131,8 @@ def _holds_tensors(table: Mapping[Any, Any]) -> bool:
     return any(isinstance(value, Described) for value in table.values())
 
 
-def _view(
-    name: str, tensor: Described, entries: Mapping[str, Entry], root: str, weights: WeightFile, file: str
-) -> TensorView:
+def _view(name: str, tensor: Described, entry: Entry | None, weights: WeightFile, file: str) -> TensorView:
     what = f"{file}, tensor {shown(name)}"
-    entry = entries.get(f"{root}/data/{tensor.storage.key}")
     if entry is None:
         raise CheckpointFormatError(f"{what}: its storage {tensor.storage.key} is not in the archive.")
     if entry.size < tensor.storage.nbytes:
