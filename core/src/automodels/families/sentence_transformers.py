@@ -132,6 +132,16 @@ def read_settings(where: str | os.PathLike[str] | Location) -> SentenceEmbedding
     )
 
 
+def settings_files(root: Path) -> tuple[str, ...]:
+    """Paths, relative to a sentence-transformers folder, of the files that `read_settings` would read in it."""
+    if not os.path.lexists(root / MODULES):
+        return ()
+    transformer, pooling, normalize = _folders(root)
+    paths = [MODULES, _MODEL_FILE, *(PurePosixPath(transformer, name).as_posix() for name in _TRANSFORMER_FILES)]
+    paths += [PurePosixPath(folder, "config.json").as_posix() for folder in (pooling, *normalize) if folder]
+    return tuple(path for path in paths if os.path.isfile(root / path))
+
+
 def _folders(root: Path) -> tuple[str, str, list[str]]:
     """Folders of Transformer, Pooling and Normalize modules."""
     path = root / MODULES

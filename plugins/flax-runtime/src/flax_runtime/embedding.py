@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import jax
@@ -12,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from automodels.checkpoint.locate import Location, locate, split_options
+from automodels.checkpoint.writer import SaveReport
 from automodels.errors import InputError, UnsupportedConfigError
 from automodels.families.sentence_transformers import SentenceEmbeddingSettings, read_settings
 from automodels.text import AutoTokenizer
 from flax_runtime.batching import batches
+from flax_runtime.folder import copy_folders, files_beside
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import FlaxSentenceEmbeddingOutput
 from flax_runtime.pooling import pool
@@ -52,6 +55,17 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         model.settings = settings
         model._location = location
         return model
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], params: Mapping[str, Any] | None = None, **options: Any
+    ) -> SaveReport | None:
+        """As `FlaxPreTrainedModel.save_pretrained`, with the tokenizer and the sentence-transformers folder."""
+        if self._location is not None and options.get("is_main_process", True):
+            copy_folders(self._location.directory, Path(save_directory))
+        return super().save_pretrained(save_directory, params, **options)
+
+    def _saved_files(self) -> dict[str, bytes]:
+        return {} if self._location is None else files_beside(self._location.directory)
 
     @functools.cached_property
     def tokenizer(self) -> Any:

@@ -97,6 +97,10 @@ class FlaxPreTrainedModel:
         backend: str = "auto",
         strict: bool = False,
         ignore_mismatched_sizes: bool = False,
+        variant: str | None = None,
+        use_safetensors: bool | None = None,
+        from_pt: bool = False,
+        from_flax: bool = False,
         resolution: Resolution | None = None,
         **options: Any,
     ) -> Self:
@@ -104,16 +108,18 @@ class FlaxPreTrainedModel:
 
         `dtype` is the type of the computation, `param_dtype` that of the parameters (tensors are cast to it);
         `options` are those of `locate`, such as `revision`, and fields of the config. With `strict`, nothing may be
-        missing or left over; with `ignore_mismatched_sizes`, parameters of another shape start afresh from `seed`. `resolution` is how an auto
-        class came here. Raises CheckpointError, ConfigError, BackendUnavailableError, or UnknownArgumentError; a
-        checkpoint that does not fit is refused before anything is allocated.
+        missing or left over; with `ignore_mismatched_sizes`, parameters of another shape start afresh from `seed`.
+        `variant`, `use_safetensors`, `from_pt` and `from_flax` choose among several weights (see `Checkpoint.open`).
+        `resolution` is how an auto class came here. Raises CheckpointError, ConfigError, BackendUnavailableError, or
+        UnknownArgumentError; a checkpoint that does not fit is refused before anything is allocated.
         """
         started = time.perf_counter()
         where, overrides = split_options(options)
         location = locate(name, **where)
         config = cls._loading_config(location, config, overrides)
-        fetch_weights(location)
-        checkpoint = Checkpoint.open(location.directory)
+        choice: dict[str, Any] = {"use_safetensors": use_safetensors, "from_pt": from_pt, "from_flax": from_flax}
+        fetch_weights(location, variant=variant, **choice)
+        checkpoint = Checkpoint.open(location.directory, variant=variant, **choice)
         _check_layers(config, checkpoint, location)
         model = cls.__new__(cls)
         model._set_up(config, input_shape=(1, 1), seed=seed, dtype=dtype, param_dtype=param_dtype, backend=backend)
@@ -126,6 +132,7 @@ class FlaxPreTrainedModel:
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             strict=strict,
             source=location.name,
+            naming=checkpoint.naming,
         )
         model._fill(plan)
         model.load_report = LoadReport.of(
