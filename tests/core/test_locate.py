@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from automodels.checkpoint.locate import Location, locate, split_options
-from automodels.errors import AutomodelsError, CheckpointNotFoundError, CheckpointSecurityError, InputError
+from automodels.errors import AutomodelsError, CheckpointNotFoundError, CheckpointSecurityError, HubOfflineError, InputError
 
 
 @pytest.fixture
@@ -62,9 +62,10 @@ def test_a_missing_directory_is_not_found(name):
     assert f"There is no directory {name}." in refusal(CheckpointNotFoundError, name)
 
 
-def test_what_looks_like_a_name_on_the_hub_is_answered_as_one():
-    assert "Names on the Hub cannot be downloaded" in refusal(CheckpointNotFoundError, "google-bert/bert-base-uncased")
-    assert "Names on the Hub" not in refusal(CheckpointNotFoundError, "./google-bert/bert-base-uncased")
+def test_what_looks_like_a_name_on_the_hub_is_looked_for_there_and_a_path_is_not():
+    assert "the cache has nothing of org/model" in refusal(HubOfflineError, "org/model")
+    assert "There is no directory ./org/model." in refusal(CheckpointNotFoundError, "./org/model")
+    assert "There is no directory org/model." in refusal(CheckpointNotFoundError, Path("org/model"))
 
 
 def test_a_file_is_answered_with_its_directory(tmp_path):
@@ -167,4 +168,17 @@ def test_a_path_to_no_directory_is_not_found(data, inside):
 
 
 def test_options_are_split_into_those_of_locating_and_the_rest():
-    assert split_options({"subfolder": "x", "dtype": "float32"}) == ({"subfolder": "x"}, {"dtype": "float32"})
+    where = {"subfolder": "x", "revision": "v1", "cache_dir": None, "force_download": False, "local_files_only": True}
+
+    assert split_options({**where, "token": "t", "dtype": "float32"}) == ({**where, "token": "t"}, {"dtype": "float32"})
+
+
+def test_of_a_directory_the_files_are_known_and_nothing_is_fetched(data):
+    location = locate(data)
+
+    location.fetch("config.json", "missing")
+    location.need("missing")
+
+    assert location.names() == ("config.json",)
+    assert (location.source, location.commit) == ("directory", None)
+    assert locate("pkg:my-weights/my_weights/model").source == "package"

@@ -30,7 +30,7 @@ Every error that automodels raises on purpose stands here, with a code that does
     │       ├── HubAccessError         AM411   not logged in, or no access (also a PermissionError)
     │       ├── HubRateLimitError      AM412   too many requests
     │       ├── HubUnavailableError    AM413   no answer, or a failing one (also a ConnectionError)
-    │       └── HubOfflineError        AM414   not in the cache, and downloads are switched off
+    │       └── HubOfflineError        AM414   not in the cache, and no downloads (also a FileNotFoundError)
     ├── BackendUnavailableError        AM501   the backend asked for cannot run here
     ├── MissingDependencyError         AM601   an optional library is needed (also an ImportError)
     └── InputError (ValueError)        AM701   an argument has an impossible value
@@ -242,7 +242,7 @@ class HubUnavailableError(HubError, ConnectionError):
     code = "AM413"
 
 
-class HubOfflineError(HubError):
+class HubOfflineError(HubError, FileNotFoundError):
     """A file is not in the cache, and downloads are switched off."""
 
     code = "AM414"

@@ -36,6 +36,8 @@ class Fault:
     """Answered with this status."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with `status`; without one, only X-Repo-Commit has an effect: the file claims another commit."""
+
     delay: float = 0.0
     """Seconds before the answer."""
 

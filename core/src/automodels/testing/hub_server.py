@@ -162,6 +162,8 @@ class Handler(BaseHTTPRequestHandler):
             raise Answer(404, "EntryNotFound", "Entry not found")
         data = files[file]
         tag = f'"{etag(file, data)}"'
+        if fault is not None:
+            sha = fault.headers.get("X-Repo-Commit", sha)
         if not is_large(file):
             self._send_content(data, fault, X_Repo_Commit=sha, ETag=tag)
             return

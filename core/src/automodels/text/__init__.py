@@ -31,7 +31,8 @@ class AutoTokenizer:
 
         Reads `tokenizer.json`; where there is none, a WordPiece vocabulary in `vocab.txt` with the settings of
         `tokenizer_config.json` and `special_tokens_map.json`. Raises CheckpointNotFoundError, HubError,
-        CheckpointFormatError, ConfigError, MissingDependencyError when `tokenizers` is not installed, or UnknownArgumentError.
+        CheckpointFormatError, ConfigError, MissingDependencyError when `tokenizers` is not installed, or
+        UnknownArgumentError.
         """
         where, unknown = split_options(options)
         refuse_unknown("AutoTokenizer.from_pretrained", unknown, OPTIONS)
