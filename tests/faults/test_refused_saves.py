@@ -47,7 +47,7 @@ def test_a_call_that_fails_at_any_time_before_the_decision_changes_nothing(
     for deadly in range(100):
         calls = 0
 
-        def failing(*arguments, **options):
+        def failing(*arguments, deadly=deadly, **options):
             nonlocal calls
             calls += call != "open" or bool(arguments[1] & os.O_CREAT)
             if calls == deadly + 1:

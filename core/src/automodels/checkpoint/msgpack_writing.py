@@ -20,13 +20,15 @@ from automodels.plugins.scan import shown
 CHUNK_BYTES = 1 << 30
 """Arrays above this size are chunked, into chunks of at most this size."""
 
-SEPARATOR = "/"
+SEPARATOR = "."
+"""Between the keys of nested maps, in names of tensors."""
+
 _NDARRAY = 1
 _FIXED_EXTENSIONS = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}
 
 
 def tree_of(tensors: Mapping[str, SourceTensor]) -> dict[str, Any]:
-    """Nested maps; `/` in a name separates them. Raises InputError when a name is also the beginning of another."""
+    """Nested maps; dots in a name separate their keys. Raises InputError when a tensor would have to be a map as well."""
     tree: dict[str, Any] = {}
     for name, source in tensors.items():
         *outer, last = name.split(SEPARATOR)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from automodels.checkpoint.formats import SAFETENSORS, Format, Naming, Wanted, checked_variant, wanted
+from automodels.checkpoint.formats import MSGPACK, SAFETENSORS, Format, Naming, Wanted, checked_variant, wanted
 from automodels.checkpoint.index import contained_paths, read_index
 from automodels.checkpoint.journal import current_path
 from automodels.checkpoint.missing import no_weights
@@ -91,6 +91,8 @@ class Checkpoint(Mapping[str, TensorView]):
         path = contained_paths(folder, [name])[name]
         if name.endswith(".json"):
             weight_map = read_index(path, form.suffix)
+            if form is MSGPACK:  # its index separates keys by slashes, as transformers wrote it
+                weight_map = {name.replace("/", "."): file for name, file in weight_map.items()}
             files = tuple(sorted(set(weight_map.values())))
             held = {file: form.read(path) for file, path in contained_paths(folder, files).items()}
             unlisted = _verify(name, weight_map, held)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from automodels.checkpoint.msgpack_writing import tree_of, write_msgpack
+from automodels.checkpoint.msgpack_writing import SEPARATOR, tree_of, write_msgpack
 from automodels.checkpoint.provenance import file_metadata
 from automodels.checkpoint.safetensors_writing import unaligned, write_safetensors
 from automodels.checkpoint.save_arguments import check_choice, check_files, check_tensors, check_ties
@@ -70,7 +70,7 @@ def save_tensors(
 
     Args:
         directory: is made if need be; a checkpoint there is replaced.
-        tensors: by name, as they shall stand in the file; `/` nests in msgpack.
+        tensors: by name, as they shall stand in the file; in msgpack, whose files are trees, dots separate the levels.
         format: msgpack is that of `flax.serialization`.
         naming: whose names the tensors bear: "hub" those of torch, "flax" those of a Flax tree; it is written down
             where the format has room for it.
@@ -160,6 +160,8 @@ class _Weights:
             written += output.written
         if count == 1:
             return written
+        if self.names.suffix == "msgpack":  # as transformers writes this index
+            weight_map = {name.replace(SEPARATOR, "/"): file for name, file in weight_map.items()}
         index = {"metadata": {"total_size": self.plan.total_size}, "weight_map": weight_map}
         with stage.file(self.names.index) as output:
             output.write(json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n")
