@@ -6,6 +6,7 @@ import contextlib
 import math
 import mmap
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,9 @@ import numpy as np
 
 from automodels.errors import CheckpointFormatError, CheckpointNotFoundError
 from automodels.plugins.scan import printable
+
+_TEMPORARY = re.compile(r"\.automodels-[0-9a-f]{16}-(.+)")
+"""What `journal.temporary_name` gives."""
 
 
 @contextlib.contextmanager
@@ -58,10 +62,19 @@ class WeightFile:
         """The file's bytes, read-only. Raises CheckpointFormatError when it changed since it was verified."""
         with self._lock:
             if self._mapped is None:
-                with opened(self.path) as stream:
+                with self._opened() as stream:
                     self._check_unchanged(os.fstat(stream.fileno()))
                     self._mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             return self._mapped
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        """The file; by its final name if it bore a temporary one and a save has been completed since."""
+        folder, name = os.path.split(self.path)
+        temporary = _TEMPORARY.fullmatch(name)
+        is_renamed = temporary is not None and not os.path.lexists(self.path)
+        with opened(os.path.join(folder, temporary[1]) if temporary and is_renamed else self.path) as stream:
+            yield stream
 
     def _check_unchanged(self, now: os.stat_result) -> None:
         if now.st_size == self.size and now.st_mtime_ns == self.modified:

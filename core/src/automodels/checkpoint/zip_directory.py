@@ -76,8 +76,10 @@ def _directory(stream: BinaryIO, size: int, file: str) -> tuple[int, int, int]:
         raise CheckpointFormatError(
             f"{file} is truncated: a zip archive without the directory at its end.", hints=["Download it again."]
         )
-    _, disk, first_disk, here, count, length, start, _ = _END.unpack_from(tail, place)
+    _, disk, first_disk, here, count, length, start, comment = _END.unpack_from(tail, place)
     end = tail_start + place
+    if end + _END.size + comment != size:
+        raise CheckpointFormatError(f"{file} has bytes after the end of the zip archive.")
     if (locator := end - _LOCATOR_64.size) >= 0:
         magic, _, end_64, _ = _LOCATOR_64.unpack(_read(stream, locator, _LOCATOR_64.size, file))
         if magic == b"PK\x06\x07" and end_64 + _END_64.size <= locator:
