@@ -40,7 +40,7 @@ class Build:
         self.config = config
         self.attend = attend
         self.types: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        self.normal = nnx.initializers.normal(config.initializer_range)
+        self.normal = rngs.initializer(nnx.initializers.normal(config.initializer_range))
 
     def linear(self, inputs: int, outputs: int) -> nnx.Linear:
         return nnx.Linear(inputs, outputs, kernel_init=self.normal, **self.types)

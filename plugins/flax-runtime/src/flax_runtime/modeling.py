@@ -197,12 +197,12 @@ class FlaxPreTrainedModel:
         self.dtype = _floating("dtype", dtype)
         self.param_dtype = _floating("param_dtype", param_dtype)
         self.backend_report = _choose_backend(backend, self.dtype)
-        graphdef, state = nnx.split(nnx.eval_shape(functools.partial(self._build, jax.random.key(0))))
+        graphdef, state = nnx.split(nnx.eval_shape(functools.partial(self._build, jax.random.key(0), abstract=True)))
         self._graphdef = graphdef
         self._abstract: dict[str, jax.ShapeDtypeStruct] = flatten(nnx.to_pure_dict(state))
         self._run = jax.jit(self._forward, static_argnames=("train", "flags"))
 
-    def _build(self, key: jax.Array) -> nnx.Module:
+    def _build(self, key: jax.Array, *, abstract: bool = False) -> nnx.Module:
         chosen = self.backend_report.chosen
         attend: AttentionFunction = load_reference(chosen.table.implementation, chosen.plugin)
         return self.module_class(
@@ -210,7 +210,7 @@ class FlaxPreTrainedModel:
             dtype=self.dtype,
             param_dtype=self.param_dtype,
             attend=attend,
-            rngs=Keys(key),
+            rngs=Keys(key, abstract=abstract),
         )
 
     def _fresh(self, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
