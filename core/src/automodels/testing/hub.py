@@ -135,7 +135,7 @@ def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHu
 
 def direct(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
     """Directs huggingface_hub to `url` and `cache`: here by its constants, in child processes by variables."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
 
     variables = {
         "HF_ENDPOINT": url,
@@ -159,3 +159,5 @@ def direct(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     for name, constant in values.items():
         monkeypatch.setattr(constants, name, constant)
+        if hasattr(file_download, name):  # until version 0.36
+            monkeypatch.setattr(file_download, name, constant)
