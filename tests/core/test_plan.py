@@ -6,8 +6,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from automodels.checkpoint.formats import Naming
 from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap
 from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
+from automodels.checkpoint.report import LoadReport
 from automodels.checkpoint.tensors import TensorView, WeightFile
 from automodels.errors import CheckpointFormatError, CheckpointMismatchError
 
@@ -209,3 +211,86 @@ def test_a_plan_of_many_parameters_is_made_at_once():
     error = refusal(tensors(given), parameters(shapes))
 
     assert len(error.trace) == count // 2
+
+
+FLAX = {"embed.embedding": (7, 3), "layer.0.dense.kernel": (3, 5), "layer.0.dense.bias": (5,)}
+
+
+@pytest.mark.parametrize("before", ["", "bert."])
+@pytest.mark.parametrize("backbone", ["", "bert"])
+def test_tensors_with_the_names_of_flax_go_by_their_path_with_and_without_the_backbone(before, backbone):
+    given = tensors({f"{before}{path}": shape for path, shape in FLAX.items()} | {"other": (1,)})
+    wanted = {f"{backbone}.{path}" if backbone else path: shape for path, shape in FLAX.items()}
+
+    plan = make_plan(given, parameters(wanted), KEYMAP, backbone=backbone, naming=Naming.FLAX)
+
+    assert {path.removeprefix("bert."): name.removeprefix("bert.") for path, name in assigned(plan).items()} == dict(
+        zip(FLAX, FLAX, strict=True)
+    )
+    assert {assignment.layout for assignment in plan.assignments} == {SAME}
+    assert plan.unexpected == ("other",)
+
+
+def test_the_names_of_the_hub_mean_nothing_where_those_of_flax_are_expected():
+    with pytest.raises(CheckpointMismatchError) as caught:
+        make_plan(tensors(TENSORS), parameters(PARAMETERS), KEYMAP, naming=Naming.FLAX)
+
+    assert caught.value.trace == ("missing: embed.embedding", "missing: layer.0.dense.kernel")
+
+
+def test_two_spellings_of_a_flax_name_are_refused():
+    given = tensors(FLAX | {"bert.layer.0.dense.bias": (5,)})
+
+    with pytest.raises(CheckpointFormatError, match="are two spellings of one tensor"):
+        make_plan(given, parameters(PARAMETERS), KEYMAP, naming=Naming.FLAX)
+
+
+HEAD = PARAMETERS | {"head.kernel": (7, 3)}
+
+
+@pytest.mark.parametrize("tied", [{"head.kernel": "embed.embedding"}, {"embed.embedding": "head.kernel"}])
+@pytest.mark.parametrize("given", ["embed.weight", "head.weight"])
+def test_whichever_of_two_tied_parameters_is_missing_is_filled_by_the_other(tied, given):
+    shapes = {name: shape for name, shape in TENSORS.items() if name != "embed.weight"}
+    shapes[given] = (7, 3) if given == "embed.weight" else (3, 7)
+
+    plan = make_plan(tensors(shapes), parameters(HEAD), KEYMAP, tied=tied, strict=True)
+
+    missing, there = (
+        ("head.kernel", "embed.embedding") if given == "embed.weight" else ("embed.embedding", "head.kernel")
+    )
+    assert plan.tied == {missing: there}
+    assert there in assigned(plan)
+    assert missing not in assigned(plan)
+    assert LoadReport.of(plan, source="x", files=(), seconds=0).tied == (missing,)
+
+
+def test_tied_parameters_that_are_both_there_are_both_loaded():
+    given = tensors(TENSORS | {"head.weight": (3, 7)})
+
+    plan = make_plan(given, parameters(HEAD), KEYMAP, tied={"head.kernel": "embed.embedding"})
+
+    assert plan.tied == {}
+    assert {"head.kernel", "embed.embedding"} <= set(assigned(plan))
+
+
+def test_tied_parameters_that_are_both_missing_or_of_other_shapes_are_missing():
+    tied = {"head.kernel": "embed.embedding"}
+    without = {name: shape for name, shape in TENSORS.items() if name != "embed.weight"}
+
+    both = refusal(tensors(without), parameters(HEAD), tied=tied)
+    other = refusal(tensors(TENSORS), parameters(HEAD | {"head.kernel": (3, 7)}), tied=tied)
+
+    assert both.trace == ("missing: embed.embedding", "missing: head.kernel")
+    assert other.trace == ("missing: head.kernel",)
+
+
+def test_a_parameter_tied_to_one_that_starts_afresh_starts_afresh_too():
+    given = tensors(TENSORS | {"embed.weight": (9, 3)})
+
+    plan = make_plan(
+        given, parameters(HEAD), KEYMAP, tied={"head.kernel": "embed.embedding"}, ignore_mismatched_sizes=True
+    )
+
+    assert plan.mismatched == ("embed.embedding", "head.kernel")
+    assert plan.tied == {}
