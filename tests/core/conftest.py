@@ -16,6 +16,7 @@ import pytest
 from automodels import auto, config, loading
 from automodels.plugins import catalog, host
 from automodels.plugins.registration import forget_registrations
+from automodels.testing.hub import fake_hub  # noqa: F401  # a fixture
 from automodels.testing.sites import FakeSite
 
 

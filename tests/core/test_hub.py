@@ -38,8 +38,7 @@ from automodels.errors import (
 )
 from automodels.families.sentence_transformers import read_settings
 
-client = pytest.importorskip("huggingface_hub")
-from automodels.testing.hub import fake_hub  # noqa: E402, F401  # a fixture
+pytest.importorskip("huggingface_hub")
 
 NAME = "org/model"
 TOKEN = "hf_secretsecretsecret"
@@ -59,7 +58,7 @@ FILES = {
 
 
 @pytest.fixture
-def repository(fake_hub):  # noqa: F811
+def repository(fake_hub):
     return fake_hub.add(NAME, FILES)
 
 
@@ -92,7 +91,7 @@ def refusal(error: type[AutomodelsError], *names: str, name: str = NAME, **optio
     return text
 
 
-def downloaded(fake_hub) -> list[str]:  # noqa: F811
+def downloaded(fake_hub) -> list[str]:
     """Names of the files that were asked for with GET or HEAD, each once."""
     return sorted({path.rpartition("/")[2] for path in fake_hub.asked(path="/resolve/")})
 
@@ -104,7 +103,7 @@ def cached(path: Path) -> list[str]:
 # What is fetched
 
 
-def test_locating_fetches_nothing_but_the_list_of_files(fake_hub, repository):  # noqa: F811
+def test_locating_fetches_nothing_but_the_list_of_files(fake_hub, repository):
     location = locate(NAME)
 
     assert (location.name, location.source, location.commit) == (NAME, "hub", repository.refs["main"])
@@ -113,7 +112,7 @@ def test_locating_fetches_nothing_but_the_list_of_files(fake_hub, repository):  
     assert len(fake_hub.asked(path="/api/models/")) == 1
 
 
-def test_a_config_needs_one_file(fake_hub, repository, site):  # noqa: F811
+def test_a_config_needs_one_file(fake_hub, repository, site):
     site.toy("good-toy")
 
     config = automodels.AutoConfig.from_pretrained(NAME)
@@ -123,7 +122,7 @@ def test_a_config_needs_one_file(fake_hub, repository, site):  # noqa: F811
     assert downloaded(fake_hub) == ["config.json"]
 
 
-def test_of_all_formats_only_one_is_downloaded(fake_hub, repository):  # noqa: F811
+def test_of_all_formats_only_one_is_downloaded(fake_hub, repository):
     location = locate(NAME)
 
     fetch_weights(location)
@@ -140,14 +139,14 @@ def test_of_all_formats_only_one_is_downloaded(fake_hub, repository):  # noqa: F
         ({"use_safetensors": False, "from_pt": True}, ["pytorch_model.bin"]),
     ],
 )
-def test_another_format_is_downloaded_when_it_is_asked_for(fake_hub, repository, options, expected):  # noqa: F811
+def test_another_format_is_downloaded_when_it_is_asked_for(fake_hub, repository, options, expected):
     fetch_weights(locate(NAME), **options)
 
     assert downloaded(fake_hub) == expected
 
 
 @pytest.mark.parametrize("index", ["model.safetensors.index.fp16.json", "model.fp16.safetensors.index.json"])
-def test_of_a_variant_the_index_and_its_shards_are_downloaded(fake_hub, repository, index):  # noqa: F811
+def test_of_a_variant_the_index_and_its_shards_are_downloaded(fake_hub, repository, index):
     shards = [name.replace("model-", "model.fp16-") for name in SHARDS]
     content = json.dumps({"weight_map": {f"t{number}": name for number, name in enumerate(shards)}})
     repository.commit({index: content, **dict.fromkeys(shards, b"x"), **dict.fromkeys(SHARDS, b"y")})
@@ -157,14 +156,14 @@ def test_of_a_variant_the_index_and_its_shards_are_downloaded(fake_hub, reposito
     assert downloaded(fake_hub) == sorted([*shards, index])
 
 
-def test_weights_that_are_not_there_are_told_with_those_that_are(fake_hub):  # noqa: F811
+def test_weights_that_are_not_there_are_told_with_those_that_are(fake_hub):
     fake_hub.add(NAME, {"config.json": "{}", "tf_model.h5": b"no"})
 
     with pytest.raises(CheckpointNotFoundError, match=r"has no weights of the kind .* it has tf_model\.h5\."):
         fetch_weights(locate(NAME))
 
 
-def test_shards_that_the_hub_lacks_are_counted(fake_hub):  # noqa: F811
+def test_shards_that_the_hub_lacks_are_counted(fake_hub):
     content = json.dumps({"weight_map": {f"t{number}": name for number, name in enumerate(SHARDS)}})
     fake_hub.add(NAME, {"model.safetensors.index.json": content, SHARDS[0]: b"x"})
 
@@ -172,7 +171,7 @@ def test_shards_that_the_hub_lacks_are_counted(fake_hub):  # noqa: F811
         fetch_weights(locate(NAME))
 
 
-def test_a_tokenizer_needs_its_own_files_and_the_preferred_one_only(fake_hub, repository):  # noqa: F811
+def test_a_tokenizer_needs_its_own_files_and_the_preferred_one_only(fake_hub, repository):
     repository.commit({"tokenizer_config.json": "{}"})
 
     with pytest.raises(CheckpointFormatError):  # the file is none, but it was the right one
@@ -181,7 +180,7 @@ def test_a_tokenizer_needs_its_own_files_and_the_preferred_one_only(fake_hub, re
     assert downloaded(fake_hub) == ["tokenizer.json", "tokenizer_config.json"]
 
 
-def test_sentence_embeddings_need_what_their_modules_name(fake_hub, repository):  # noqa: F811
+def test_sentence_embeddings_need_what_their_modules_name(fake_hub, repository):
     modules = [
         {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
@@ -203,7 +202,7 @@ def test_sentence_embeddings_need_what_their_modules_name(fake_hub, repository):
     assert not fake_hub.asked(path="2_Other")
 
 
-def test_a_subfolder_is_a_checkpoint_of_its_own(fake_hub, repository):  # noqa: F811
+def test_a_subfolder_is_a_checkpoint_of_its_own(fake_hub, repository):
     repository.commit({"deep/er/config.json": "{}", "deep/er/model.safetensors": b"x"})
 
     location = locate(NAME, subfolder="deep/er/")
@@ -215,7 +214,7 @@ def test_a_subfolder_is_a_checkpoint_of_its_own(fake_hub, repository):  # noqa: 
     assert "leaves the checkpoint" in refusal(CheckpointSecurityError, subfolder="../other")
 
 
-def test_what_is_in_the_cache_is_not_asked_for_again(fake_hub, repository):  # noqa: F811
+def test_what_is_in_the_cache_is_not_asked_for_again(fake_hub, repository):
     locate(NAME).need("config.json", "model.safetensors")
     fake_hub.requests.clear()
 
@@ -225,7 +224,7 @@ def test_what_is_in_the_cache_is_not_asked_for_again(fake_hub, repository):  # n
     assert downloaded(fake_hub) == []
 
 
-def test_force_download_downloads_once_more_and_not_twice(fake_hub, repository):  # noqa: F811
+def test_force_download_downloads_once_more_and_not_twice(fake_hub, repository):
     locate(NAME).need("config.json")
     fake_hub.requests.clear()
 
@@ -236,7 +235,7 @@ def test_force_download_downloads_once_more_and_not_twice(fake_hub, repository):
     assert len(fake_hub.asked("GET", "/resolve/")) == 1
 
 
-def test_a_file_that_was_cut_in_the_cache_is_downloaded_again(fake_hub, repository):  # noqa: F811
+def test_a_file_that_was_cut_in_the_cache_is_downloaded_again(fake_hub, repository):
     location = locate(NAME)
     location.need("model.safetensors")
     os.truncate(location.directory / "model.safetensors", 10)
@@ -246,7 +245,7 @@ def test_a_file_that_was_cut_in_the_cache_is_downloaded_again(fake_hub, reposito
     assert (location.directory / "model.safetensors").read_bytes() == BODY
 
 
-def test_the_cache_can_lie_elsewhere(fake_hub, repository, tmp_path):  # noqa: F811
+def test_the_cache_can_lie_elsewhere(fake_hub, repository, tmp_path):
     location = locate(NAME, cache_dir=tmp_path / "elsewhere")
     location.need("config.json")
 
@@ -254,7 +253,7 @@ def test_the_cache_can_lie_elsewhere(fake_hub, repository, tmp_path):  # noqa: F
     assert not (tmp_path / "hub-cache").exists()
 
 
-def test_a_directory_wins_over_a_name_on_the_hub(fake_hub, repository):  # noqa: F811
+def test_a_directory_wins_over_a_name_on_the_hub(fake_hub, repository):
     Path(NAME).mkdir(parents=True)
 
     location = locate(NAME)
@@ -263,7 +262,7 @@ def test_a_directory_wins_over_a_name_on_the_hub(fake_hub, repository):  # noqa:
     assert fake_hub.requests == []
 
 
-def test_an_unknown_option_is_refused_and_a_known_one_is_not(fake_hub, repository, site):  # noqa: F811
+def test_an_unknown_option_is_refused_and_a_known_one_is_not(fake_hub, repository, site):
     site.toy("good-toy")
 
     with pytest.raises(UnknownArgumentError, match="revison"):
@@ -272,7 +271,7 @@ def test_an_unknown_option_is_refused_and_a_known_one_is_not(fake_hub, repositor
     assert automodels.AutoConfig.from_pretrained(NAME, revision="main", local_files_only=False, token=None).width == 4
 
 
-def test_a_model_is_loaded_from_the_commit_of_its_config(fake_hub, repository, site):  # noqa: F811
+def test_a_model_is_loaded_from_the_commit_of_its_config(fake_hub, repository, site):
     site.toy("good-toy")
 
     model = automodels.AutoModel.from_pretrained(NAME, revision=repository.refs["main"])
@@ -285,7 +284,7 @@ def test_a_model_is_loaded_from_the_commit_of_its_config(fake_hub, repository, s
 # One commit
 
 
-def test_all_files_are_of_one_commit_although_the_branch_moves_between_them(fake_hub, repository):  # noqa: F811
+def test_all_files_are_of_one_commit_although_the_branch_moves_between_them(fake_hub, repository):
     location = locate(NAME)
     location.need("config.json")
     repository.commit({"model.safetensors": b"new", "config.json": "new"})
@@ -299,7 +298,7 @@ def test_all_files_are_of_one_commit_although_the_branch_moves_between_them(fake
     assert location.commit != later.commit
 
 
-def test_a_file_that_claims_another_commit_is_refused(fake_hub, repository):  # noqa: F811
+def test_a_file_that_claims_another_commit_is_refused(fake_hub, repository):
     other = repository.commit({"config.json": "other"}, ref="other")
     fake_hub.fail("/resolve/", headers={"X-Repo-Commit": other})
 
@@ -307,7 +306,7 @@ def test_a_file_that_claims_another_commit_is_refused(fake_hub, repository):  # 
 
 
 @pytest.mark.parametrize("revision", ["v1", "refs/pr/1", "feature/x", "commit"])
-def test_branches_tags_pull_requests_and_commits_are_revisions(fake_hub, repository, revision):  # noqa: F811
+def test_branches_tags_pull_requests_and_commits_are_revisions(fake_hub, repository, revision):
     sha = repository.commit({"config.json": "older"}, ref="v1")
     repository.refs |= {"refs/pr/1": sha, "feature/x": sha}
 
@@ -318,7 +317,7 @@ def test_branches_tags_pull_requests_and_commits_are_revisions(fake_hub, reposit
     assert (location.directory / "config.json").read_text() == "older"
 
 
-def test_a_commit_that_is_in_the_cache_needs_no_network(fake_hub, repository):  # noqa: F811
+def test_a_commit_that_is_in_the_cache_needs_no_network(fake_hub, repository):
     commit = repository.refs["main"]
     locate(NAME).need("config.json")
     fake_hub.requests.clear()
@@ -329,7 +328,7 @@ def test_a_commit_that_is_in_the_cache_needs_no_network(fake_hub, repository):  
 
 
 @pytest.mark.parametrize("revision", ["../x", "/x", "x/../y", "a b", "x\n", "-x", "", "x//y", "x" * 201, 3, "a\\b"])
-def test_what_cannot_be_a_revision_is_refused_before_anything_is_asked(fake_hub, repository, revision):  # noqa: F811
+def test_what_cannot_be_a_revision_is_refused_before_anything_is_asked(fake_hub, repository, revision):
     assert "cannot be a revision" in refusal(InputError, revision=revision)
     assert fake_hub.requests == []
 
@@ -345,7 +344,7 @@ def test_what_cannot_be_a_revision_is_refused_before_anything_is_asked(fake_hub,
         ({"force_download": True, "local_files_only": True}, "contradict each other"),
     ],
 )
-def test_impossible_options_are_refused_before_anything_is_asked(fake_hub, repository, options, message):  # noqa: F811
+def test_impossible_options_are_refused_before_anything_is_asked(fake_hub, repository, options, message):
     assert message in refusal(InputError, **options)
     assert fake_hub.requests == []
 
@@ -353,12 +352,12 @@ def test_impossible_options_are_refused_before_anything_is_asked(fake_hub, repos
 @pytest.mark.parametrize(
     "name", ["org/../x", "org/..", "a/b/c", "org/.hidden", "../org/x", "org/x--y", "x" * 97, "org\\x"]
 )
-def test_tricks_with_names_never_reach_the_network(fake_hub, name):  # noqa: F811
+def test_tricks_with_names_never_reach_the_network(fake_hub, name):
     assert "There is no directory" in refusal(CheckpointNotFoundError, name=name)
     assert fake_hub.requests == []
 
 
-def test_a_listing_cannot_lead_out_of_the_cache(fake_hub, tmp_path):  # noqa: F811
+def test_a_listing_cannot_lead_out_of_the_cache(fake_hub, tmp_path):
     fake_hub.add(NAME, {"../../evil.json": "{}", "/etc/evil": "{}", "a/../../b": "{}", "config.json": "{}"})
 
     assert locate(NAME).snapshot.names() == ("config.json",)
@@ -384,7 +383,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(("fault", "error", "message", "hint"), FAULTS.values(), ids=FAULTS.keys())
 def test_an_answer_that_is_no_listing_says_what_it_means(
-    fake_hub, repository, patient, fault, error, message, hint  # noqa: F811
+    fake_hub, repository, patient, fault, error, message, hint
 ):  # fmt: skip
     fake_hub.fail("/api/models/", **fault)
 
@@ -403,13 +402,13 @@ def test_an_answer_that_is_no_listing_says_what_it_means(
         ({"status": 500}, HubUnavailableError),
     ],
 )
-def test_a_file_that_is_refused_says_what_it_means(fake_hub, repository, patient, fault, error):  # noqa: F811
+def test_a_file_that_is_refused_says_what_it_means(fake_hub, repository, patient, fault, error):
     fake_hub.fail("/resolve/", **fault)
 
     assert "config.json of org/model (commit " in refusal(error)
 
 
-def test_a_hub_that_fails_for_a_moment_is_asked_again(fake_hub, repository, patient):  # noqa: F811
+def test_a_hub_that_fails_for_a_moment_is_asked_again(fake_hub, repository, patient):
     fake_hub.fail("/api/models/", status=503, times=2)
     fake_hub.fail("/resolve/", method="HEAD", status=500, times=1)
 
@@ -418,7 +417,7 @@ def test_a_hub_that_fails_for_a_moment_is_asked_again(fake_hub, repository, pati
     assert patient[:2] == [0.5, 1.0]
 
 
-def test_a_hub_that_cannot_be_reached_is_named(fake_hub, repository, patient):  # noqa: F811
+def test_a_hub_that_cannot_be_reached_is_named(fake_hub, repository, patient):
     fake_hub.close()
 
     text = refusal(HubUnavailableError)
@@ -427,14 +426,14 @@ def test_a_hub_that_cannot_be_reached_is_named(fake_hub, repository, patient):  
     fake_hub._server.server_close()
 
 
-def test_a_hub_that_is_too_slow_is_not_waited_for(fake_hub, repository, patient, monkeypatch):  # noqa: F811
+def test_a_hub_that_is_too_slow_is_not_waited_for(fake_hub, repository, patient, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_ETAG_TIMEOUT", 0.1)
     fake_hub.fail("/api/models/", delay=0.5)
 
     assert "could not be reached or broke off" in refusal(HubUnavailableError)
 
 
-def test_a_password_in_the_address_of_the_hub_is_not_shown(fake_hub, repository, patient, monkeypatch):  # noqa: F811
+def test_a_password_in_the_address_of_the_hub_is_not_shown(fake_hub, repository, patient, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", fake_hub.url.replace("//", f"//me:{TOKEN}@"))
     fake_hub.fail("/api/models/", status=403)
 
@@ -445,24 +444,24 @@ def test_a_password_in_the_address_of_the_hub_is_not_shown(fake_hub, repository,
     assert TOKEN not in str(caught.value)
 
 
-def test_a_model_that_is_not_there_may_be_private(fake_hub):  # noqa: F811
+def test_a_model_that_is_not_there_may_be_private(fake_hub):
     text = refusal(CheckpointNotFoundError, name="org/nothing")
 
     assert f"There is no directory org/nothing, and no model on the Hub at {fake_hub.url}/org/nothing" in text
     assert "hf auth login" in text
 
 
-def test_a_revision_that_is_not_there_is_named(fake_hub, repository):  # noqa: F811
+def test_a_revision_that_is_not_there_is_named(fake_hub, repository):
     text = refusal(CheckpointNotFoundError, revision="v9")
 
     assert "The Hub does not have the revision v9 of org/model." in text
 
 
-def test_a_file_that_is_not_there_is_named(fake_hub, repository):  # noqa: F811
+def test_a_file_that_is_not_there_is_named(fake_hub, repository):
     assert "on the Hub lacks missing.json" in refusal(CheckpointNotFoundError, "missing.json")
 
 
-def test_a_gated_model_says_where_its_terms_are_accepted(fake_hub):  # noqa: F811
+def test_a_gated_model_says_where_its_terms_are_accepted(fake_hub):
     fake_hub.add(NAME, FILES, gated=True)
     fake_hub.tokens = {TOKEN: set()}
 
@@ -475,7 +474,7 @@ def test_a_gated_model_says_where_its_terms_are_accepted(fake_hub):  # noqa: F81
     locate(NAME, token=TOKEN).need("config.json")
 
 
-def test_a_private_model_is_given_to_its_token_which_never_reaches_storage(fake_hub, monkeypatch):  # noqa: F811
+def test_a_private_model_is_given_to_its_token_which_never_reaches_storage(fake_hub, monkeypatch):
     fake_hub.add(NAME, FILES, private=True)
     fake_hub.tokens = {TOKEN: set()}
     refusal(CheckpointNotFoundError)
@@ -490,7 +489,7 @@ def test_a_private_model_is_given_to_its_token_which_never_reaches_storage(fake_
     assert not any("/storage/" in seen.path for seen in with_token)
 
 
-def test_a_token_is_neither_printed_nor_pickled(fake_hub, repository, log, capsys):  # noqa: F811
+def test_a_token_is_neither_printed_nor_pickled(fake_hub, repository, log, capsys):
     fake_hub.tokens = {TOKEN: set()}
 
     location = locate(NAME, token=TOKEN)
@@ -502,7 +501,7 @@ def test_a_token_is_neither_printed_nor_pickled(fake_hub, repository, log, capsy
     assert TOKEN not in log.text + "".join(capsys.readouterr())
 
 
-def test_a_wrong_token_is_told(fake_hub, repository):  # noqa: F811
+def test_a_wrong_token_is_told(fake_hub, repository):
     assert "The Hub refused the token for org/model" in refusal(HubAccessError, token=TOKEN)
 
 
@@ -515,7 +514,7 @@ def test_without_huggingface_hub_the_way_out_is_told(monkeypatch):
     assert 'pip install "automodels[hub]"' in text
 
 
-def test_a_cache_that_cannot_be_written_is_told(fake_hub, repository, tmp_path):  # noqa: F811
+def test_a_cache_that_cannot_be_written_is_told(fake_hub, repository, tmp_path):
     (tmp_path / "hub-cache").write_text("a file")
 
     assert "could not be put into the cache" in refusal(HubError)
@@ -524,7 +523,7 @@ def test_a_cache_that_cannot_be_written_is_told(fake_hub, repository, tmp_path):
 # Files that arrive damaged
 
 
-def test_a_download_that_breaks_off_is_resumed_where_it_broke(fake_hub, repository, patient, monkeypatch):  # noqa: F811
+def test_a_download_that_breaks_off_is_resumed_where_it_broke(fake_hub, repository, patient, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 50_000)
     fake_hub.fail("/storage/", cut=100_000, times=2)
 
@@ -538,7 +537,7 @@ def test_a_download_that_breaks_off_is_resumed_where_it_broke(fake_hub, reposito
     assert (location.directory / "model.safetensors").read_bytes() == BODY
 
 
-def test_a_file_of_another_size_is_refused_and_not_kept(fake_hub, repository, patient):  # noqa: F811
+def test_a_file_of_another_size_is_refused_and_not_kept(fake_hub, repository, patient):
     fake_hub.fail("/storage/", content=BODY[:-1], times=1)
 
     assert "it has another size than the Hub says" in refusal(CheckpointFormatError, "model.safetensors")
@@ -547,7 +546,7 @@ def test_a_file_of_another_size_is_refused_and_not_kept(fake_hub, repository, pa
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_a_file_with_other_content_is_refused_and_not_kept(fake_hub, repository, name):  # noqa: F811
+def test_a_file_with_other_content_is_refused_and_not_kept(fake_hub, repository, name):
     data = FILES[name]
     wrong = b"x" * len(data)
     fake_hub.fail("/storage/" if name == "model.safetensors" else "/resolve/", method="GET", content=wrong, times=1)
@@ -560,7 +559,7 @@ def test_a_file_with_other_content_is_refused_and_not_kept(fake_hub, repository,
     assert (location.directory / name).read_bytes() == (data if isinstance(data, bytes) else data.encode())
 
 
-def test_of_several_files_one_that_fails_stops_the_others_and_nothing_half_is_left(fake_hub):  # noqa: F811
+def test_of_several_files_one_that_fails_stops_the_others_and_nothing_half_is_left(fake_hub):
     fake_hub.add(NAME, dict.fromkeys(SHARDS, BODY) | {SHARDS[1]: b"other"})
     fake_hub.fail(SHARDS[1], status=403)
 
@@ -572,7 +571,7 @@ def test_of_several_files_one_that_fails_stops_the_others_and_nothing_half_is_le
 # Without a network
 
 
-def test_offline_the_cache_is_enough_and_what_it_lacks_is_named(fake_hub, repository):  # noqa: F811
+def test_offline_the_cache_is_enough_and_what_it_lacks_is_named(fake_hub, repository):
     locate(NAME).need("config.json")
     fake_hub.requests.clear()
 
@@ -587,7 +586,7 @@ def test_offline_the_cache_is_enough_and_what_it_lacks_is_named(fake_hub, reposi
     assert fake_hub.requests == []
 
 
-def test_offline_by_the_clients_variable_says_so(fake_hub, repository, monkeypatch):  # noqa: F811
+def test_offline_by_the_clients_variable_says_so(fake_hub, repository, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
     assert "downloads are switched off (HF_HUB_OFFLINE)" in refusal(HubOfflineError)
@@ -596,7 +595,7 @@ def test_offline_by_the_clients_variable_says_so(fake_hub, repository, monkeypat
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}])
-def test_when_the_hub_fails_the_cache_is_taken_with_a_warning(fake_hub, repository, log, patient, fault):  # noqa: F811
+def test_when_the_hub_fails_the_cache_is_taken_with_a_warning(fake_hub, repository, log, patient, fault):
     locate(NAME).need("config.json")
     fake_hub.fail("/api/models/", **fault)
 
@@ -609,7 +608,7 @@ def test_when_the_hub_fails_the_cache_is_taken_with_a_warning(fake_hub, reposito
     assert "status" in refusal(type(_failure(fake_hub)), force_download=True)
 
 
-def _failure(fake_hub) -> AutomodelsError:  # noqa: F811
+def _failure(fake_hub) -> AutomodelsError:
     with pytest.raises(AutomodelsError) as caught:
         locate("org/other")
     return caught.value
@@ -624,7 +623,7 @@ def watch(event, arguments):
         path, mode, flags = arguments
         if not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             return
-    elif event not in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.utime"):
+    elif event not in {f"os.{name}" for name in "mkdir rename remove rmdir symlink link chmod utime truncate".split()}:
         return
     if any(isinstance(argument, (str, bytes)) and cache in os.fsdecode(argument) for argument in arguments):
         touched.append((event, arguments[0]))
@@ -637,7 +636,7 @@ print(len((location.directory / "model.safetensors").read_bytes()), touched)
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])
-def test_from_a_full_cache_nothing_is_written_online_or_offline(fake_hub, repository, monkeypatch, offline):  # noqa: F811
+def test_from_a_full_cache_nothing_is_written_online_or_offline(fake_hub, repository, monkeypatch, offline):
     locate(NAME).need("config.json", "model.safetensors")
     monkeypatch.setenv("HF_HUB_OFFLINE", offline)
 
@@ -646,7 +645,7 @@ def test_from_a_full_cache_nothing_is_written_online_or_offline(fake_hub, reposi
     assert done.stdout == f"{len(BODY)} []\n", done.stderr
 
 
-def test_a_cache_on_a_read_only_folder_serves(fake_hub, repository, tmp_path):  # noqa: F811
+def test_a_cache_on_a_read_only_folder_serves(fake_hub, repository, tmp_path):
     locate(NAME).need("config.json")
     repository.refs["v1"] = repository.refs["main"]
     before = cached(tmp_path / "hub-cache")
@@ -668,7 +667,7 @@ def test_a_cache_on_a_read_only_folder_serves(fake_hub, repository, tmp_path):  
 # Several at once
 
 
-def test_eight_processes_end_with_one_intact_snapshot(fake_hub, tmp_path):  # noqa: F811
+def test_eight_processes_end_with_one_intact_snapshot(fake_hub, tmp_path):
     repository = fake_hub.add(NAME, {"config.json": "{}", **dict.fromkeys(SHARDS, BODY), SHARDS[2]: BODY[::-1]})
     fake_hub.fail("/storage/", delay=0.3)
     names = ["config.json", *SHARDS]
@@ -684,7 +683,7 @@ def test_eight_processes_end_with_one_intact_snapshot(fake_hub, tmp_path):  # no
     assert not [name for name in cached(tmp_path / "hub-cache") if "incomplete" in name]
 
 
-def test_progress_bars_go_to_stderr_and_no_terminal_is_needed(fake_hub, repository):  # noqa: F811
+def test_progress_bars_go_to_stderr_and_no_terminal_is_needed(fake_hub, repository):
     code = f"from automodels.checkpoint.locate import locate\nlocate({NAME!r}).need('model.safetensors')"
 
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)

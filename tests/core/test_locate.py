@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from automodels.checkpoint.locate import Location, locate, split_options
-from automodels.errors import AutomodelsError, CheckpointNotFoundError, CheckpointSecurityError, HubOfflineError, InputError
+from automodels.errors import (
+    AutomodelsError,
+    CheckpointNotFoundError,
+    CheckpointSecurityError,
+    HubOfflineError,
+    InputError,
+)
 
 
 @pytest.fixture

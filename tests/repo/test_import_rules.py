@@ -43,10 +43,13 @@ def test_what_stands_in_manifests_and_key_maps_is_importable_without_a_framework
     assert done.returncode == 0, done.stderr
 
 
-def test_only_locate_may_use_the_network(modules):
-    for source in modules("core/src", "registry/src", "plugins"):
-        if source.path.name != "locate.py":
-            assert not source.imports_any(NETWORK), source
+def test_only_locating_and_pushing_may_use_the_network_and_the_fake_hub_of_tests(modules):
+    ours = modules("core/src", "registry/src", "plugins")
+
+    using = {str(source).removeprefix("core/src/automodels/") for source in ours if source.imports_any(NETWORK)}
+
+    checkpoint = {f"checkpoint/{name}.py" for name in ("hub", "hub_errors", "push")}
+    assert using == {*checkpoint, "testing/hub.py", "testing/hub_server.py"}
 
 
 def test_nobody_uses_importlib_metadata(modules):

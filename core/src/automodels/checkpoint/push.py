@@ -27,8 +27,7 @@ _WEIGHTS = re.compile(
     r"(?:\.index(?P<late_variant>\.\w+)?\.json)?",
     re.ASCII,
 )
-_NEW = """
-# {name}
+_NEW = """# {name}
 
 ```python
 from automodels import AutoModel
