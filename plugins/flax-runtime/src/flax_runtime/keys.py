@@ -15,7 +15,7 @@ Initializer = Callable[..., jax.Array]
 
 
 class Keys:
-    """What NNX layers ask for as `rngs` when they are made; an abstract model, whose values nobody sees, takes any key."""
+    """What NNX layers ask for as `rngs` when they are made; an abstract model, whose values nobody sees, takes any."""
 
     def __init__(self, key: jax.Array, *, abstract: bool = False) -> None:
         self._key = key

@@ -24,28 +24,24 @@ from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import OPTIONS, Location, locate, split_options
 from automodels.checkpoint.needed import fetch_weights
 from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
-from automodels.checkpoint.provenance import file_metadata, provenance
 from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.report import LoadReport
-from automodels.checkpoint.writer import SaveReport, save_tensors
 from automodels.config import PretrainedConfig
 from automodels.errors import CheckpointMismatchError, InputError, UnsupportedConfigError, listed
 from automodels.plugins.catalog import load_catalog
-from automodels.plugins.entries import Plugin
 from automodels.plugins.host import load_reference
 from automodels.plugins.resolve import Resolution
 from flax_runtime.attention import AttentionFunction
 from flax_runtime.filling import fill
 from flax_runtime.keys import Keys
-from flax_runtime.origin import plugin_of
 from flax_runtime.parameters import Tree, flatten, module_state, unflatten
-from flax_runtime.saving import Naming, tensors_of
+from flax_runtime.saving import CheckpointSaving
 
 MANY_LAYERS = 512  # more than any published model has
 DEVICE_KINDS = {"gpu": "cuda"}  # jax's name of the platform → ours; rocm and cuda both say gpu to older jax
 
 
-class FlaxPreTrainedModel:
+class FlaxPreTrainedModel(CheckpointSaving):
     """Base of every Flax model; a model names its config, module and key map, and writes out `__call__`."""
 
     framework: ClassVar[str] = "flax"
@@ -271,53 +267,6 @@ class FlaxPreTrainedModel:
     def params_shape_tree(self) -> Tree:
         """The tree of parameters with shapes and types in place of values."""
         return unflatten(self._abstract)
-
-    def save_pretrained(
-        self,
-        save_directory: str | os.PathLike[str],
-        params: Mapping[str, Any] | None = None,
-        *,
-        max_shard_size: int | str = "5GB",
-        safe_serialization: bool = True,
-        naming: Naming | None = None,
-        variant: str | None = None,
-        is_main_process: bool = True,
-    ) -> SaveReport | None:
-        """Writes config and weights into a directory, all or nothing: an old checkpoint there is replaced at once.
-
-        `params` is any tree of the model's form (default: its own). Weights are safetensors under the Hub's names,
-        which every framework reads; `naming="flax"` keeps the names and the layout of the tree, so that loading on a
-        CPU copies nothing; `safe_serialization=False` writes msgpack under the tree's names. `max_shard_size` is
-        "5GB", "200MiB" or bytes; `variant` goes into the files' names. Only the main process of several writes; others
-        get None. Raises CheckpointMismatchError for params that do not fit, InputError, CheckpointWriteError.
-        """
-        if not is_main_process:
-            return None
-        flat = flatten(self._params if params is None else self._checked(params))
-        naming = naming or ("hub" if safe_serialization else "flax")
-        plugin = plugin_of(type(self))
-        return save_tensors(
-            save_directory,
-            tensors_of(flat, self.keymap, backbone=self.base_model_prefix, naming=naming),
-            format="safetensors" if safe_serialization else "msgpack",
-            naming=naming,
-            max_shard_size=max_shard_size,
-            variant=variant,
-            metadata=file_metadata(plugin),
-            files={CONFIG_NAME: self._saved_config(plugin).encode(), **self._saved_files()},
-        )
-
-    def _saved_config(self, plugin: Plugin | None) -> str:
-        changes = {
-            "architectures": [type(self).__name__.removeprefix("Flax")],
-            "dtype": self.param_dtype.name,
-            "automodels": provenance(plugin),
-        }
-        return self._config.copy_with(**changes).to_json_string()
-
-    def _saved_files(self) -> dict[str, bytes]:
-        """Files that belong beside the weights, by name."""
-        return {}
 
     def num_parameters(self) -> int:
         """Count of single numbers in all parameters."""

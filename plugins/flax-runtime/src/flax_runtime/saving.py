@@ -5,17 +5,116 @@ Arrays leave the device one at a time, as the writer asks for them.
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import jax
 import numpy as np
 
+from automodels.arguments import parameters, refuse_unknown
+from automodels.checkpoint.config_file import CONFIG_NAME
 from automodels.checkpoint.keymap import TRANSPOSED, KeyMap, Layout
+from automodels.checkpoint.provenance import file_metadata, provenance
+from automodels.checkpoint.push import Pushed
+from automodels.checkpoint.push import push_to_hub as upload
 from automodels.checkpoint.sources import LazyTensor
+from automodels.checkpoint.writer import SaveReport, save_tensors
+from automodels.config import PretrainedConfig
 from automodels.errors import InputError, listed
+from automodels.plugins.entries import Plugin
+from flax_runtime.origin import plugin_of
+from flax_runtime.parameters import Tree, flatten
 
 Naming = Literal["hub", "flax"]
+_PUSH_OPTIONS = parameters(upload) - {"directory", "repo_id"}
+
+
+class CheckpointSaving:
+    """What a model with `config` and `params` needs in order to be saved."""
+
+    keymap: ClassVar[KeyMap]
+    base_model_prefix: ClassVar[str] = ""
+    param_dtype: np.dtype
+    _config: PretrainedConfig
+    _params: Tree
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        params: Mapping[str, Any] | None = None,
+        *,
+        max_shard_size: int | str = "5GB",
+        safe_serialization: bool = True,
+        naming: Naming | None = None,
+        variant: str | None = None,
+        is_main_process: bool = True,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        **push_options: Any,
+    ) -> SaveReport | None:
+        """Writes config and weights into a directory, all or nothing: an old checkpoint there is replaced at once.
+
+        `params` is any tree of the model's form (default: its own). Weights are safetensors under the Hub's names,
+        which every framework reads; `naming="flax"` keeps the names and the layout of the tree, so that loading on a
+        CPU copies nothing; `safe_serialization=False` writes msgpack under the tree's names. `max_shard_size` is
+        "5GB", "200MiB" or bytes; `variant` goes into the files' names. Only the main process of several writes; others
+        get None. With `push_to_hub`, the directory is uploaded to `repo_id` (default: the directory's name); further
+        options are those of `push_to_hub`. Raises CheckpointMismatchError for params that do not fit, InputError,
+        CheckpointWriteError, HubError.
+        """
+        refuse_unknown("save_pretrained", push_options, _PUSH_OPTIONS, elsewhere=parameters(type(self).save_pretrained))
+        if not is_main_process:
+            return None
+        naming = naming or ("hub" if safe_serialization else "flax")
+        plugin = plugin_of(type(self))
+        report = save_tensors(
+            save_directory,
+            tensors_of(
+                flatten(self._params if params is None else self._checked(params)),
+                self.keymap,
+                backbone=self.base_model_prefix,
+                naming=naming,
+            ),
+            format="safetensors" if safe_serialization else "msgpack",
+            naming=naming,
+            max_shard_size=max_shard_size,
+            variant=variant,
+            metadata=file_metadata(plugin),
+            files={CONFIG_NAME: self._saved_config(plugin).encode(), **self._saved_files()},
+        )
+        if push_to_hub:
+            upload(save_directory, repo_id or Path(save_directory).resolve().name, **push_options)
+        return report
+
+    def push_to_hub(self, repo_id: str, params: Mapping[str, Any] | None = None, **options: Any) -> Pushed:
+        """Saves the model into a temporary directory and uploads it as one commit.
+
+        Options are those of `save_pretrained` that concern the weights, and `commit_message`, `token`, `private`,
+        `revision`, `tags`, `create_pr`, `card`. Raises InputError, HubError, MissingDependencyError.
+        """
+        pushing = {name: options.pop(name) for name in list(options) if name in _PUSH_OPTIONS}
+        with tempfile.TemporaryDirectory() as scratch:
+            self.save_pretrained(scratch, params, **options)
+            return upload(scratch, repo_id, **pushing)
+
+    def _saved_config(self, plugin: Plugin | None) -> str:
+        changes = {
+            "architectures": [type(self).__name__.removeprefix("Flax")],
+            "dtype": self.param_dtype.name,
+            "automodels": provenance(plugin),
+        }
+        return self._config.copy_with(**changes).to_json_string()
+
+    def _saved_files(self) -> dict[str, bytes]:
+        """Files that belong beside the weights, by name."""
+        return {}
+
+    def _checked(self, params: Mapping[str, Any]) -> Tree:
+        """The parameters, if they fit the model."""
+        raise NotImplementedError
 
 
 def tensors_of(
