@@ -65,6 +65,9 @@ def parser() -> argparse.ArgumentParser:
     _add_explain(commands)
     _add_doctor(commands)
     _add_backends(commands)
+    _add_pull(commands)
+    _add_verify(commands)
+    _add_convert(commands)
     _add_run(commands)
     return root
 
@@ -98,6 +101,45 @@ def _add_doctor(commands: Any) -> None:
 def _add_backends(commands: Any) -> None:
     this = _command(commands, "backends", "declared backends, and which of them can run here")
     this.add_argument("--framework", help="only this framework")
+
+
+def _add_pull(commands: Any) -> None:
+    this = _command(commands, "pull", "download what from_pretrained would need of a model on the Hub")
+    this.add_argument("name", help="a model on the Hub; any other checkpoint is only looked at")
+    _add_variant(this)
+    _add_where(this)
+
+
+def _add_verify(commands: Any) -> None:
+    this = _command(commands, "verify", "everything that is wrong with a checkpoint's files")
+    this.add_argument("name", help="a checkpoint: directory, pkg:distribution/path, or a model on the Hub")
+    this.add_argument("--finite", action="store_true", help="read every tensor and look for NaN and infinities")
+    this.add_argument("--sha256", action="store_true", help="read every file; compare with the names in a Hub cache")
+    _add_variant(this)
+    _add_where(this)
+
+
+def _add_convert(commands: Any) -> None:
+    this = _command(commands, "convert", "write a checkpoint in another format, other shards, or under other names")
+    this.add_argument("source", help="a checkpoint: directory, pkg:distribution/path, or a model on the Hub")
+    this.add_argument("target", help="a directory; a checkpoint there is replaced, all or none")
+    this.add_argument("--format", choices=("safetensors", "msgpack"), default="safetensors", help="%(choices)s")
+    this.add_argument("--naming", choices=("hub", "flax"), help="whose names the tensors bear: %(choices)s")
+    this.add_argument("--max-shard-size", default="5GB", metavar="SIZE", help="as 5GB or 200MiB (default: %(default)s)")
+    this.add_argument("--dtype", help="float32, float16, bfloat16 or float64, for floating tensors")
+    _add_variant(this)
+
+
+def _add_variant(this: argparse.ArgumentParser) -> None:
+    this.add_argument("--variant", help="a part of the files' names, such as fp16")
+
+
+def _add_where(this: argparse.ArgumentParser) -> None:
+    """Options of `locate`."""
+    this.add_argument("--revision", help="on the Hub: a branch, tag or commit")
+    this.add_argument("--cache-dir", metavar="DIR", help="on the Hub: in place of huggingface_hub's cache")
+    this.add_argument("--subfolder", default="", metavar="DIR", help="a folder inside the checkpoint")
+    this.add_argument("--token", help="on the Hub; better in the variable HF_TOKEN, where no other user sees it")
 
 
 def _add_run(commands: Any) -> None:

@@ -49,12 +49,12 @@ class Companions:
 def companions(directory: Path) -> Companions:
     """The files beside the weights; raises CheckpointFormatError and CheckpointSecurityError for odd ones."""
     names = _names(directory)
-    files = {name: path for name in names if _is_data(name) and (path := _usable(directory, name))}
+    files = {name: path for name in names if is_data(name) and (path := _usable(directory, name))}
     folders = {}
-    for folder in _module_folders(files.get(MODULES)):
+    for folder in module_folders(files.get(MODULES)):
         below = directory / folder
         if below.is_dir() and not below.is_symlink():
-            held = {name: below / name for name in _names(below) if _is_data(name) or is_weight_file(name)}
+            held = {name: below / name for name in _names(below) if is_data(name) or is_weight_file(name)}
             folders[folder] = {name: path for name, path in held.items() if _usable(below, name)}
     tops = {PurePosixPath(folder).parts[0] for folder in folders}
     left_out = tuple(name for name in names if name not in files and name not in tops and not is_weight_file(name))
@@ -81,7 +81,8 @@ def _names(directory: Path) -> list[str]:
     return sorted(names)
 
 
-def _is_data(name: str) -> bool:
+def is_data(name: str) -> bool:
+    """Whether a file of this name is copied: neither weights nor code, nor an index."""
     if not is_plain_name(name) or is_weight_file(name) or name.endswith(".index.json"):
         return False
     return name.lower().endswith(SUFFIXES) or name in NAMES
@@ -95,7 +96,7 @@ def _usable(directory: Path, name: str) -> Path | None:
     return contained_paths(directory, [name])[name]
 
 
-def _module_folders(modules: Path | None) -> list[str]:
+def module_folders(modules: Path | None) -> list[str]:
     """Folders that sentence-transformers' list of modules names, without those that leave the checkpoint."""
     if modules is None:
         return []

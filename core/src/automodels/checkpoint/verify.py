@@ -76,6 +76,11 @@ class _Survey:
     form: Format | None = None
     held: dict[str, Contents] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
+    """Files that can be read."""
+
+    tried: set[str] = field(default_factory=set)
+    """Files that a reader opens, broken ones included."""
+
     checkpoint: Checkpoint | None = None
 
     @contextlib.contextmanager
@@ -93,6 +98,7 @@ def _surveyed(folder: Path, variant: str | None) -> _Survey:
         read_record(folder)
     if survey.defects:  # nobody can say which files count
         return survey
+    survey.tried.add(CONFIG_NAME)
     with survey.reporting(CONFIG_NAME, "config"):
         read_config(folder)
         survey.paths[CONFIG_NAME] = current_path(folder, CONFIG_NAME)
@@ -103,7 +109,7 @@ def _surveyed(folder: Path, variant: str | None) -> _Survey:
         _survey_shards(survey, survey.form, name)
     else:
         _survey_file(survey, survey.form, name)
-    survey.defects += strays(folder, variant, survey.paths)
+    survey.defects += strays(folder, variant, survey.tried)
     if survey.form and not any(defect.kind in ("format", "security", "missing", "index") for defect in survey.defects):
         with survey.reporting(name, "format"):
             survey.checkpoint = Checkpoint.open(folder, variant=variant)
@@ -126,6 +132,7 @@ def _survey_file(survey: _Survey, form: Format, file: str, tensors: Sequence[str
         hints = ("Download the missing file.",)
         survey.defects.append(Defect(file=file, kind="missing", message=message, hints=hints, tensors=tuple(tensors)))
         return
+    survey.tried.add(file)
     with survey.reporting(file, "format"):
         path = contained_paths(survey.folder, [file])[file]
         survey.held[file] = form.read(path)
@@ -134,6 +141,7 @@ def _survey_file(survey: _Survey, form: Format, file: str, tensors: Sequence[str
 
 def _survey_shards(survey: _Survey, form: Format, index: str) -> None:
     weight_map: dict[str, str] = {}
+    survey.tried.add(index)
     with survey.reporting(index, "index"):
         path = contained_paths(survey.folder, [index])[index]
         weight_map = read_index(path, form.suffix)
