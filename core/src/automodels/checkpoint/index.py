@@ -26,17 +26,21 @@ def read_index(path: Path, suffix: str) -> dict[str, str]:
     weight_map = raw.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointFormatError(f"{path.name} has no weight_map, or an empty one.")
+    known: set[str] = set()
     for tensor, file in weight_map.items():
         if not is_tensor_name(tensor):
             raise CheckpointFormatError(f"{path.name}: {shown(tensor)} cannot be the name of a tensor.")
         if not isinstance(file, str):
             raise CheckpointFormatError(f"{path.name}: the file of {shown(tensor)} is {shown(file)}, not a name.")
+        if file in known:
+            continue
         if not _is_plain_name(file):
             raise CheckpointSecurityError(
                 f"{path.name}: the file of {shown(tensor)} is {shown(file)}, which leaves the checkpoint."
             )
         if not file.endswith(suffix):
             raise CheckpointFormatError(f"{path.name}: the file of {shown(tensor)} is {shown(file)}, not a {suffix}.")
+        known.add(file)
     return weight_map
 
 
@@ -64,7 +68,7 @@ def contained_paths(directory: Path, names: Sequence[str]) -> dict[str, Path]:
     roots = [root, *_blobs(root)]
     for name in names:
         target = os.path.realpath(paths[name])
-        if os.path.dirname(target) not in roots:
+        if os.path.dirname(target) not in roots and os.path.dirname(os.path.dirname(target)) not in roots[2:]:
             raise CheckpointSecurityError(
                 f"{name} is a link to {target}, outside the checkpoint.",
                 hints=["Copy the file into the checkpoint if you trust it."],
@@ -81,11 +85,15 @@ def _mode(path: Path) -> int | None:
 
 
 def _blobs(root: str) -> list[str]:
-    """The folder that snapshots of a Hub cache link into: `models--x--y/snapshots/<commit>` → `…/blobs`."""
+    """The folders that snapshots of a Hub cache link into.
+
+    They are `models--x--y/blobs`, and for what several models share, one of the folders in `blobs` beside it: the
+    latter is where huggingface_hub puts files since version 2.
+    """
     parts = Path(root).parts
     for place in range(len(parts) - 1, 0, -1):
         if parts[place] == "snapshots" and parts[place - 1].startswith(("models--", "datasets--", "spaces--")):
-            return [os.path.realpath(Path(*parts[:place]) / "blobs")]
+            return [os.path.realpath(Path(*parts[:end]) / "blobs") for end in (place, place - 1)]
     return []
 
 
