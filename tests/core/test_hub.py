@@ -20,6 +20,7 @@ import pytest
 
 import automodels
 from automodels.checkpoint import hub
+from automodels.checkpoint.index import contained_paths
 from automodels.checkpoint.locate import locate
 from automodels.checkpoint.needed import fetch_weights
 from automodels.errors import (
@@ -251,6 +252,33 @@ def test_the_cache_can_lie_elsewhere(fake_hub, repository, tmp_path):
 
     assert location.directory.is_relative_to(tmp_path / "elsewhere")
     assert not (tmp_path / "hub-cache").exists()
+
+
+def test_a_cache_that_is_reached_by_a_link_serves(fake_hub, repository, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+
+    location = locate(NAME, cache_dir=tmp_path / "link")
+    location.need("config.json")
+
+    assert (location.directory / "config.json").is_file()
+
+
+def test_weights_that_several_models_share_in_the_cache_are_inside_it(fake_hub, repository, tmp_path):
+    location = locate(NAME)
+    location.need("model.safetensors")
+    blob = (location.directory / "model.safetensors").resolve()
+    shared = tmp_path / "hub-cache/blobs/ab" / ("ab" * 32)
+    shared.parent.mkdir(parents=True)
+    blob.rename(shared)
+    blob.symlink_to(os.path.relpath(shared, blob.parent))
+    (tmp_path / "secret").write_bytes(BODY)
+
+    assert contained_paths(location.directory, ["model.safetensors"])
+    blob.unlink()
+    blob.symlink_to(tmp_path / "secret")
+    with pytest.raises(CheckpointSecurityError):
+        contained_paths(location.directory, ["model.safetensors"])
 
 
 def test_a_directory_wins_over_a_name_on_the_hub(fake_hub, repository):

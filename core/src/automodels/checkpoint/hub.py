@@ -180,7 +180,7 @@ class Snapshot:
                 self.name,
                 name,
                 revision=self.commit,
-                cache_dir=None if self.options.cache_dir is None else os.fspath(self.options.cache_dir),
+                cache_dir=str(self.directory.parents[2]),
                 force_download=again,
                 token=self.options.token,
                 endpoint=huggingface_hub.constants.ENDPOINT,
@@ -326,14 +326,14 @@ def _verify(snapshot: Snapshot, name: str, remote: RemoteFile) -> None:
         return
     if found == expected:
         return
-    blob = os.path.realpath(path)
+    blob = path.parent / os.readlink(path) if path.is_symlink() else path
+    if os.path.realpath(blob.parent) == os.path.realpath(snapshot.directory.parents[1] / "blobs"):
+        blob.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-    if os.path.dirname(blob) == os.path.realpath(snapshot.directory.parents[1] / "blobs"):
-        Path(blob).unlink(missing_ok=True)
     raise CheckpointFormatError(
         f"{name} of {snapshot} is not what the Hub lists: it has the hash {found[:12]}…, "
         f"not {printable(expected)[:12]}….",
-        hints=["It was removed from the cache; load again to download it again."],
+        hints=["It was removed from the cache; load with force_download=True to download it again."],
     )
 
 
