@@ -89,7 +89,7 @@ def save_tensors(
     began = time.monotonic()
     check_choice("format", format, get_args(Format))
     check_choice("naming", naming, get_args(Naming))
-    names = WeightNames(suffix=format, variant=variant)
+    names = WeightNames(suffix=format, variant=variant or None)
     extra = dict(files or {})
     check_files(extra)
     aliases = dict(tied or {})
@@ -106,7 +106,7 @@ def save_tensors(
             with stage.file(name) as output:
                 output.write(data)
         written += weights.write(stage)
-        removed = stale_files(stage.directory, variant, keep=stage.names)
+        removed = stale_files(stage.directory, names.variant, keep=stage.names)
         stage.commit(remove=removed)
     return SaveReport(
         directory=Path(directory),
