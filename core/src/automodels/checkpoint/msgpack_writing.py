@@ -28,7 +28,7 @@ _FIXED_EXTENSIONS = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}
 
 
 def tree_of(tensors: Mapping[str, SourceTensor]) -> dict[str, Any]:
-    """Nested maps; dots in a name separate their keys. Raises InputError when a tensor would have to be a map as well."""
+    """Nested maps; dots in a name separate their keys. Raises InputError when a tensor would also be a map."""
     tree: dict[str, Any] = {}
     for name, source in tensors.items():
         *outer, last = name.split(SEPARATOR)
