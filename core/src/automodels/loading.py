@@ -16,6 +16,7 @@ from automodels.errors import (
     AutomodelsError,
     CheckpointNotFoundError,
     HubError,
+    HubOfflineError,
     MissingDependencyError,
     NoUsablePluginError,
     PluginReferenceError,
@@ -174,7 +175,9 @@ def _neither(text: str, missing: AutomodelsError) -> AutomodelsError:
         decide({"model_type": text}, "base", None, None)
     except UnknownModelTypeError as unknown:
         message, hints = f"{missing.message}\n{unknown.message}", (*missing.hints, *unknown.hints)
-        return type(missing)(message, hints=hints, trace=unknown.trace)
+        nowhere = isinstance(missing, HubOfflineError | MissingDependencyError)  # wherever could be looked, it is not
+        kind = CheckpointNotFoundError if nowhere else type(missing)
+        return kind(message, hints=hints, trace=unknown.trace)
     return missing
 
 

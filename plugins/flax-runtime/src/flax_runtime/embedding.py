@@ -17,6 +17,7 @@ from automodels.checkpoint.writer import SaveReport
 from automodels.errors import InputError, UnsupportedConfigError
 from automodels.families.sentence_transformers import SentenceEmbeddingSettings, read_settings
 from automodels.text import AutoTokenizer
+from automodels.text.files import fetch_tokenizer
 from flax_runtime.batching import batches
 from flax_runtime.folder import copy_folders, files_beside
 from flax_runtime.modeling import FlaxPreTrainedModel
@@ -65,7 +66,10 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         return super().save_pretrained(save_directory, params, **options)
 
     def _saved_files(self) -> dict[str, bytes]:
-        return {} if self._location is None else files_beside(self._location.directory)
+        if self._location is None:
+            return {}
+        fetch_tokenizer(self._location)
+        return files_beside(self._location.directory)
 
     @functools.cached_property
     def tokenizer(self) -> Any:
