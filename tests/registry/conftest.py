@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from automodels.testing.hub import fake_hub  # noqa: F401  # a fixture
 from automodels.testing.sites import FakeSite
 
 Process = subprocess.CompletedProcess[str]
