@@ -202,8 +202,10 @@ def test_no_weights(folder):
     (folder / SINGLE).unlink()
 
     assert f"{folder} has no weights" in refusal(folder, CheckpointNotFoundError)
+    (folder / "tf_model.h5").touch()
+    assert "tf_model.h5 is of another format" in refusal(folder, CheckpointNotFoundError)
     (folder / "pytorch_model.bin").touch()
-    assert "pytorch_model.bin is a format that this version does not read" in refusal(folder, CheckpointNotFoundError)
+    assert "pytorch_model.bin is empty, not weights" in refusal(folder, CheckpointFormatError)
 
 
 @pytest.mark.parametrize(

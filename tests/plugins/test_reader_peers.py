@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -15,7 +17,9 @@ from hypothesis import strategies as st
 
 from automodels.checkpoint.msgpack import read_msgpack
 from automodels.checkpoint.reader import Checkpoint
+from flax_bert.modeling import FlaxBertModel
 
+GOLDEN = Path(__file__).parent.parent / "golden" / "bert"
 TYPES = [
     np.float64, np.float32, np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2,
     np.int64, np.int32, np.int16, np.int8, np.uint8, np.uint32, np.bool_, np.complex64, np.complex128,
@@ -78,6 +82,21 @@ def test_a_training_state_gives_its_parameters_and_notes_the_rest(path):
     assert set(contents.tensors) == {"dense.kernel", "dense.bias", "scale"}
     assert sorted(contents.ignored) == ["nothing", "step", "z"]
     assert contents.tensors["scale"].shape == ()
+
+
+@pytest.mark.parametrize("above", [(), ("params",), ("bert",)])
+def test_a_bert_that_flax_saved_is_loaded_by_the_paths_of_its_parameters(tmp_path, above):
+    model = FlaxBertModel.from_pretrained(GOLDEN / "deep")
+    tree = jax.tree.map(np.asarray, model.params)
+    for key in above:
+        tree = {key: tree}
+    shutil.copy(GOLDEN / "deep" / "config.json", tmp_path)
+    (tmp_path / "flax_model.msgpack").write_bytes(serialization.to_bytes(tree))
+
+    loaded = FlaxBertModel.from_pretrained(tmp_path)
+
+    assert (loaded.load_report.missing, loaded.load_report.unexpected) == ((), ())
+    jax.tree.map(lambda new, old: np.testing.assert_array_equal(new, old, strict=True), loaded.params, model.params)
 
 
 def test_an_array_that_safetensors_wrote_for_flax_is_read(tmp_path):
