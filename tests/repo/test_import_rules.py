@@ -48,7 +48,7 @@ def test_only_locating_and_pushing_may_use_the_network_and_the_fake_hub_of_tests
 
     using = {str(source).removeprefix("core/src/automodels/") for source in ours if source.imports_any(NETWORK)}
 
-    checkpoint = {f"checkpoint/{name}.py" for name in ("hub", "hub_errors", "push")}
+    checkpoint = {f"checkpoint/{name}.py" for name in ("hub", "hub_client", "hub_errors", "push", "snapshot")}
     assert using == {*checkpoint, "testing/hub.py", "testing/hub_server.py"}
 
 

@@ -1,4 +1,4 @@
-"""From a name to a directory. Only this module, `hub`, `hub_errors` and `push` may use the network.
+"""From a name to a directory. The network is reached from `hub` and its neighbours and `push` only.
 
 directory                       a checkpoint on this machine; one that exists wins over a name on the Hub
 pkg:distribution/path           data of an installed distribution, found in its record; nothing of it is imported
@@ -27,7 +27,7 @@ from automodels.plugins.package_files import contained, package_directory
 from automodels.plugins.scan import normalized, scan, shown
 
 if TYPE_CHECKING:
-    from automodels.checkpoint.hub import Snapshot
+    from automodels.checkpoint.snapshot import Snapshot
 
 OPTIONS = ("subfolder", "revision", "cache_dir", "force_download", "local_files_only", "token")
 _DISTRIBUTION_NAME = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?", re.ASCII)
@@ -183,13 +183,14 @@ def _directory(text: str) -> Path:
 
 
 def _may_be_on_the_hub(text: str) -> bool:
-    from automodels.checkpoint.hub import is_hub_name
+    from automodels.checkpoint.hub_options import is_hub_name
 
     return is_hub_name(text)
 
 
 def _on_the_hub(text: str, subfolder: str, options: Mapping[str, Any]) -> Location:
-    from automodels.checkpoint.hub import HubOptions, open_snapshot
+    from automodels.checkpoint.hub import open_snapshot
+    from automodels.checkpoint.hub_options import HubOptions
 
     folder = os.path.normpath(subfolder).replace(os.sep, "/") if subfolder else "."
     if folder.startswith(("/", "..")) or "\\" in folder or ":" in folder:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from automodels.checkpoint.hub import HubOptions, hub_client, is_hub_name, page_of
+from automodels.checkpoint.hub_client import hub_client, page_of
 from automodels.checkpoint.hub_errors import hub_errors
+from automodels.checkpoint.hub_options import HubOptions, is_hub_name
 from automodels.errors import CheckpointNotFoundError, CheckpointSecurityError, InputError
 from automodels.plugins.package_files import contained
 from automodels.plugins.scan import shown
