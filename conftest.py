@@ -46,6 +46,7 @@ def visit(namespace: dict[str, Any]) -> None:
         "PYTHONUNBUFFERED": "1",  # otherwise stderr would come before stdout
         "PYTHONUTF8": "1",
         "NO_COLOR": "1",
+        "HF_HUB_OFFLINE": "1",  # no page asks the real Hub
     }
     environment.pop("COLUMNS", None)
     namespace["_page"] = here, os.getcwd(), dict(os.environ), list(sys.path), environment
