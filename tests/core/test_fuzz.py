@@ -182,27 +182,35 @@ def open_and_read(directory: Path) -> bool:
     return True
 
 
+def watched(directory: Path) -> tuple[bool, int]:
+    """(whether the checkpoint could be read, bytes that were taken for it)."""
+    _opened.clear()
+    _is_watched.set()
+    tracemalloc.start()
+    try:
+        return open_and_read(directory), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        _is_watched.clear()
+
+
 @pytest.mark.parametrize("part", range(4))
 def test_files_that_are_changed_at_random_are_read_or_refused(tmp_path, part):
     read = 0
     for number in range(part * CASES // 4, (part + 1) * CASES // 4):
-        directory = tmp_path / "case"  # one name for all: Python keeps every part of a path that it ever saw
+        directory = tmp_path / "case"
         directory.mkdir()
         make_case(directory, random.Random(number))
-        size = sum(file.stat().st_size for file in directory.iterdir())
-        tracemalloc.start()
-        _opened.clear()
-        _is_watched.set()
+        most = MEMORY[0] + MEMORY[1] * sum(file.stat().st_size for file in directory.iterdir())
         try:
-            read += open_and_read(directory)
-            peak = tracemalloc.get_traced_memory()[1]
+            is_read, peak = watched(directory)
+            if peak > most:  # now and then Python enlarges a table of its own, such as that of all names; not twice
+                peak = watched(directory)[1]
         except Exception as error:
             raise AssertionError(f"case {number} raised {error!r}") from error
-        finally:
-            _is_watched.clear()
-            tracemalloc.stop()
         assert all(Path(file).parent == directory for file in _opened), f"case {number} opened {_opened}"
-        assert peak < MEMORY[0] + MEMORY[1] * size, f"case {number} took {peak} bytes for files of {size}"
+        assert peak <= most, f"case {number} took {peak} bytes, more than {most}"
+        read += is_read
         shutil.rmtree(directory)
 
     assert 0.02 < read / (CASES / 4) < 0.98  # both ways out are taken
