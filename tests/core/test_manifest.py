@@ -44,6 +44,7 @@ def test_a_complete_manifest_is_read_as_it_stands(site):
         config = "full_toy.config:ToyConfig"
         requires = ["numpy>=1"]
         architectures = ["ToyModel", "ToyForThings"]
+        keymap = "full_toy.keymap:KEYMAP"
         [model.tasks]
         base = "full_toy.modeling:ToyModel"
         things = "full_toy.modeling:Outer.ToyForThings"
@@ -61,6 +62,10 @@ def test_a_complete_manifest_is_read_as_it_stands(site):
         name = "things"
         auto_class = "AutoModelForThings"
         summary = "All sorts"
+
+        [[source]]
+        scheme = "toys"
+        summary = "The toy shop"
     """
     site.plugin("full-toy", manifest)
 
@@ -73,6 +78,8 @@ def test_a_complete_manifest_is_read_as_it_stands(site):
     assert dict(model.tasks)["things"] == "full_toy.modeling:Outer.ToyForThings"
     assert (backend.devices, backend.min_capability, backend.priority) == (("cuda",), 80, 200)
     assert task.auto_class == "AutoModelForThings"
+    assert model.keymap == "full_toy.keymap:KEYMAP"
+    assert [(source.scheme, source.summary) for source in plugin.manifest.sources] == [("toys", "The toy shop")]
 
 
 def test_a_plugin_that_offers_nothing_says_so(site):
@@ -174,6 +181,7 @@ GOOD = {
         "config": '"bad_toy.config:C"',
         "requires": '["numpy"]',
         "architectures": '["A"]',
+        "keymap": '"bad_toy.keymap:K"',
         "tasks": '{base = "bad_toy.modeling:M"}',
     },
     "backend": {
@@ -186,6 +194,7 @@ GOOD = {
         "priority": "1",
         "requires": "[]",
     },
+    "source": {"scheme": '"toys"', "summary": '"s"'},
     "task": {"name": '"things"', "auto_class": '"AutoModelForThings"', "summary": '"s"'},
 }
 
@@ -244,6 +253,7 @@ WRONG = {
     ("model", "config"): REFERENCES,
     ("model", "requires"): [*LISTS, '[""]'],
     ("model", "architectures"): [*LISTS, '["a b"]'],
+    ("model", "keymap"): REFERENCES,
     ("model", "tasks"): ["7", "[]", "{}", '"base"', "{base = 7}", '{base = "x"}', '{"a b" = "a:b"}', '{"" = "a:b"}'],
     ("backend", "name"): NAMES,
     ("backend", "framework"): ['"jax"', "1"],
@@ -256,6 +266,8 @@ WRONG = {
     ("task", "name"): NAMES,
     ("task", "auto_class"): [*TEXTS, '""', '"ToyModel"', '"AutoModelForthings"', '"AutoModelFor"', '"AutoModelForA-B"'],
     ("task", "summary"): TEXTS,
+    ("source", "scheme"): [*TEXTS, '""', '"S3"', '"s"', '"s3://"', '"3s"', '"a b"', '"' + "s" * 33 + '"'],
+    ("source", "summary"): TEXTS,
 }
 
 

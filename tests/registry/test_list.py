@@ -47,6 +47,7 @@ def test_json_has_schema_and_kind_first_and_the_same_rows(here, site, capsys):
             "framework": "flax",
             "tasks": ["causal-lm"],
             "backends": [],
+            "sources": [],
             "plugin": "toy-flax",
             "version": "1.0",
             "status": "ok",
@@ -134,3 +135,11 @@ def test_an_unknown_variable_is_a_warning_on_stderr_and_in_the_document(here, si
     captured = capsys.readouterr()
     assert "did you mean AUTOMODELS_DISABLE?" in captured.err
     assert "AUTOMODELS_DISABEL" in json.loads(captured.out)["warnings"][0]
+
+
+def test_a_plugin_that_only_answers_for_a_scheme_is_listed_with_it(here, site, capsys):
+    site.plugin("toy-source", '{head}hooks = "toy_source.hooks"\n[[source]]\nscheme = "toys"\n')
+
+    assert here(["list", "toy-source"]) == 0
+
+    assert "ok, offers source toys://" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import json
 from automodels.testing.sites import model_table
 
 MANIFEST = """{head}summary = "A toy"
+hooks = "toy_plugin.hooks"
 
 [[model]]
 model_type = "toy"
@@ -12,6 +13,7 @@ framework = "flax"
 config = "toy_plugin.config:ToyConfig"
 requires = ["nowhere-to-be-found"]
 architectures = ["ToyModel"]
+keymap = "toy_plugin.keymap:KEYMAP"
 [model.tasks]
 base = "toy_plugin.modeling:ToyModel"
 colour-naming = "toy_plugin.modeling:ToyForColourNaming"
@@ -24,6 +26,9 @@ implementation = "toy_plugin.attention:fast"
 [[task]]
 name = "colour-naming"
 auto_class = "AutoModelForColourNaming"
+
+[[source]]
+scheme = "toys"
 """
 
 
@@ -41,6 +46,8 @@ def test_a_plugin_is_shown_with_provenance_and_everything_it_offers(here, site, 
         "nowhere-to-be-found is not installed",
         "AutoModelForColourNaming → toy_plugin.modeling:ToyForColourNaming",
         "fast (flax): toy_plugin.attention:fast",
+        "toy_plugin.keymap:KEYMAP",
+        "toys://",
     ):
         assert text in out
 

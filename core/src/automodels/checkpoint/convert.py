@@ -108,7 +108,6 @@ def convert(
     files = {name: path.read_bytes() for name, path in beside.files.items()}
     if kind is not None and cast and CONFIG_NAME in files:
         files[CONFIG_NAME] = with_dtype(beside.files[CONFIG_NAME], kind.name)
-    copy_folders(beside, target)
     saved = save_tensors(
         target,
         _watched(tensors, progress),
@@ -120,6 +119,7 @@ def convert(
         files=files,
         storages={name: _storage(checkpoint, origin) for name, origin in names.origins.items()},
     )
+    copy_folders(beside, target)  # only now: a save that fails changes nothing
     copied = (*files, *(f"{folder}/{name}" for folder, held in beside.folders.items() for name in held))
     return ConvertReport(
         source=source,

@@ -27,16 +27,21 @@ class Row:
     framework: str | None = None
     tasks: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
     def cells(self) -> tuple[str, ...]:
-        offers = f", offers {'backends' if len(self.backends) > 1 else 'backend'} {', '.join(self.backends)}"
+        offers = [
+            f"offers {word if len(names) == 1 else f'{word}s'} {', '.join(names)}"
+            for word, names in (("backend", self.backends), ("source", self.sources))
+            if names
+        ]
         return (
             self.model_type or ABSENT,
             self.framework or ABSENT,
             ", ".join(self.tasks) or ABSENT,
             self.plugin.name,
             self.plugin.version,
-            str(self.status) + (offers if self.backends else ""),
+            ", ".join([str(self.status), *offers]),
         )
 
     def described(self) -> dict[str, object]:
@@ -45,6 +50,7 @@ class Row:
             "framework": self.framework,
             "tasks": list(self.tasks),
             "backends": list(self.backends),
+            "sources": list(self.sources),
             "plugin": self.plugin.name,
             "version": self.plugin.version,
             **self.status.described(),
@@ -93,7 +99,7 @@ def _model_rows(plugin: Plugin, catalog: Catalog) -> Iterator[Row]:
 
 
 def _other_rows(plugin: Plugin) -> Iterator[Row]:
-    """Of a plugin without models: a row for each framework that it has backends for, or one that says why not."""
+    """Of a plugin without models: a row for each framework with backends, one for schemes, or one that says why not."""
     manifest = plugin.manifest
     if manifest is not None and manifest.models:
         return
@@ -103,8 +109,9 @@ def _other_rows(plugin: Plugin) -> Iterator[Row]:
     status = plugin_status(plugin)
     for framework, names in backends.items():
         yield Row(plugin=plugin, status=status, framework=framework, backends=tuple(names))
-    if not backends:
-        yield Row(plugin=plugin, status=status)
+    sources = tuple(f"{table.scheme}://" for table in manifest.sources) if manifest else ()
+    if sources or not backends:
+        yield Row(plugin=plugin, status=status, sources=sources)
 
 
 def _matches(row: Row, arguments: Namespace, framework: str | None) -> bool:

@@ -70,6 +70,7 @@ def _described(plugin: Plugin, catalog: Catalog, model_type: str | None) -> dict
         "models": [_model(plugin, table, catalog) for table in models],
         "backends": [_backend(table) for table in (manifest.backends if manifest else ())],
         "tasks": {table.name: table.auto_class for table in (manifest.tasks if manifest else ())},
+        "sources": [table.scheme for table in (manifest.sources if manifest else ())],
     }
 
 
@@ -82,6 +83,7 @@ def _model(plugin: Plugin, table: ModelTable, catalog: Catalog) -> dict[str, Any
         "config": table.config,
         "requires": list(table.requires),
         "architectures": list(table.architectures),
+        "keymap": table.keymap,
         "tasks": [
             {"task": task, "auto_class": catalog.tasks.get(task), "model": reference}
             for task, reference in table.tasks.items()
@@ -108,6 +110,7 @@ def _print(plugin: dict[str, Any], output: Output) -> None:
             for each in plugin["backends"]
         ),
         *(("own task", f"{task}: {auto_class}") for task, auto_class in plugin["tasks"].items()),
+        *(("source", f"{scheme}://") for scheme in plugin["sources"]),
     ])  # fmt: skip
     for model in plugin["models"]:
         output.line()
@@ -117,6 +120,7 @@ def _print(plugin: dict[str, Any], output: Output) -> None:
             ("config", model["config"]),
             ("requires", ", ".join(model["requires"])),
             ("architectures", ", ".join(model["architectures"])),
+            ("key map", model["keymap"] or ""),
             ("backends", ", ".join(model["backends"])),
             *((each["task"], f"{each['auto_class'] or 'no auto class'} → {each['model']}") for each in model["tasks"]),
         ])  # fmt: skip
