@@ -7,6 +7,7 @@ import traceback
 
 import pytest
 
+from automodels.checkpoint.journal import RECORD, Record
 from automodels.checkpoint.locate import locate
 from automodels.checkpoint.push import card_with, push_to_hub
 from automodels.errors import (
@@ -212,3 +213,15 @@ def test_without_huggingface_hub_the_way_out_is_told(saved, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
 
     assert 'pip install "automodels[hub]"' in refusal(MissingDependencyError, saved, NAME)
+
+
+def test_a_save_that_was_interrupted_is_completed_before_anything_is_uploaded(hub, saved):
+    record = Record(identity="0123456789abcdef", publish=("model.safetensors",), remove=())
+    (saved / record.temporary("model.safetensors")).write_bytes(b"the new weights")
+    (saved / RECORD).write_bytes(record.to_json())
+
+    done = push_to_hub(saved, NAME, token=TOKEN)
+
+    assert (saved / "model.safetensors").read_bytes() == b"the new weights"
+    assert not (saved / RECORD).exists()
+    assert "model.safetensors" in done.files

@@ -16,6 +16,8 @@ from typing import Any
 from automodels.checkpoint.hub_client import hub_client, page_of
 from automodels.checkpoint.hub_errors import hub_errors
 from automodels.checkpoint.hub_options import HubOptions, is_hub_name
+from automodels.checkpoint.journal import RECORD
+from automodels.checkpoint.staging import staging
 from automodels.errors import CheckpointNotFoundError, CheckpointSecurityError, InputError
 from automodels.plugins.package_files import contained
 from automodels.plugins.scan import shown
@@ -79,6 +81,7 @@ def push_to_hub(
         raise InputError("commit_message is empty.")
     tags = _checked_tags(tags)
     options = HubOptions(revision=revision, token=token)
+    _complete(Path(directory))
     files = _files(Path(directory))
     client = hub_client(repo_id, options)
     with hub_errors(repo_id, page=page_of(repo_id)):
@@ -135,6 +138,13 @@ def _parted(text: str) -> tuple[str, str]:
     """(YAML front matter, the rest) of a model card."""
     found = _FRONT_MATTER.fullmatch(text)
     return (found["front"], found["body"] or "") if found else ("", f"\n{text}")
+
+
+def _complete(directory: Path) -> None:
+    """Completes a save that was interrupted after its decision; otherwise parts of two checkpoints were uploaded."""
+    if os.path.lexists(directory / RECORD):
+        with staging(directory):
+            pass
 
 
 def _files(directory: Path) -> dict[str, Path]:
