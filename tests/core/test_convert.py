@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from automodels.checkpoint.convert import convert
+from automodels.checkpoint.journal import RECORD, Record
 from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap
 from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.verify import verify
@@ -25,6 +26,7 @@ from automodels.errors import (
     AmbiguousModelError,
     CheckpointFormatError,
     CheckpointNotFoundError,
+    CheckpointSecurityError,
     InputError,
     PluginReferenceError,
 )
@@ -364,3 +366,38 @@ def test_no_framework_and_no_library_of_the_formats_is_imported(tmp_path):
     )
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "modules", [b"[" * 100_000, b"{}", b"[1, {}]", b"\xff", b'[{"path": "/etc"}, {"path": "a/../.."}]']
+)
+def test_a_list_of_modules_that_is_none_copies_no_folders(tmp_path, modules):
+    source = toy(tmp_path / "a", files={"modules.json": modules})
+
+    assert set(convert(source, tmp_path / "b").copied) == {"config.json", "modules.json"}
+
+
+def test_a_pipe_beside_the_weights_is_passed_by_and_a_link_to_the_outside_is_refused(tmp_path):
+    source = toy(tmp_path / "a")
+    os.mkfifo(source / "vocab.txt")
+    assert convert(source, tmp_path / "b").left_out == ("vocab.txt",)
+
+    (tmp_path / "secret.txt").write_text("secret")
+    (source / "merges.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(CheckpointSecurityError, match="outside the checkpoint"):
+        convert(source, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_source_whose_save_waits_to_be_completed_is_converted_as_what_it_will_be(tmp_path):
+    source = toy(tmp_path / "a")
+    new = json.dumps({"model_type": "toy", "new": True})
+    record = Record(identity="0" * 16, publish=("config.json", "model.safetensors"), remove=())
+    os.rename(source / "model.safetensors", source / record.temporary("model.safetensors"))
+    (source / record.temporary("config.json")).write_text(new)
+    (source / RECORD).write_bytes(record.to_json())
+
+    convert(source, tmp_path / "b")
+
+    assert (tmp_path / "b" / "config.json").read_text() == new
+    assert content(tmp_path / "b") == content(source)

@@ -303,3 +303,17 @@ def test_no_directory_and_an_impossible_variant_are_errors(tmp_path):
         verify(tmp_path / "nowhere")
     with pytest.raises(InputError):
         verify(tmp_path, variant="../x")
+
+
+def test_a_pipe_and_a_directory_in_place_of_files_make_nobody_wait(sharded):
+    for name in (FIRST, "config.json"):
+        (sharded / name).unlink()
+        os.mkfifo(sharded / name)
+    (sharded / SECOND).unlink()
+    (sharded / SECOND).mkdir()
+
+    assert found(sharded, finite=True, sha256=True) == [
+        ("config.json", "config"),
+        (FIRST, "format"),
+        (SECOND, "format"),
+    ]

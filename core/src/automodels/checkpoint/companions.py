@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from automodels.checkpoint.index import contained_paths
 from automodels.checkpoint.journal import current_path, is_plain_name, is_weight_file, read_record
 from automodels.checkpoint.staging import staging
+from automodels.checkpoint.tensors import opened
 from automodels.json_files import read_json_object
 
 SUFFIXES = (
@@ -29,6 +30,7 @@ SUFFIXES = (
 NAMES = ("LICENSE", "NOTICE", "USE_POLICY")
 MODULES = "modules.json"
 FILE_BYTES = 128 << 20  # vocabularies reach 40 MB
+MODULES_BYTES = 1 << 20
 BLOCK = 1 << 22
 
 
@@ -66,7 +68,7 @@ def copy_folders(found: Companions, target: Path) -> None:
     for folder, files in found.folders.items():
         with staging(target / folder) as stage:
             for name, path in files.items():
-                with stage.file(name) as output, open(path, "rb") as stream:
+                with stage.file(name) as output, opened(os.fspath(path)) as stream:
                     while block := stream.read(BLOCK):
                         output.write(block)
             stage.commit()
@@ -101,8 +103,9 @@ def module_folders(modules: Path | None) -> list[str]:
     if modules is None:
         return []
     try:
-        entries = json.loads(modules.read_bytes())
-    except ValueError:
+        with opened(os.fspath(modules)) as stream:
+            entries = json.loads(stream.read(MODULES_BYTES))
+    except (ValueError, RecursionError):
         return []
     paths = [entry.get("path") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
     return [path for path in dict.fromkeys(paths) if isinstance(path, str) and path and _stays(path)]

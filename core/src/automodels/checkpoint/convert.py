@@ -27,6 +27,7 @@ from automodels.checkpoint.renaming import Renamed, keymap_for, renamed
 from automodels.checkpoint.save_arguments import check_choice
 from automodels.checkpoint.shards import DEFAULT_SHARD_SIZE
 from automodels.checkpoint.sources import LazyTensor
+from automodels.checkpoint.tensors import opened
 from automodels.checkpoint.writer import Format, SaveReport, save_tensors
 from automodels.errors import InputError
 from automodels.plugins.scan import printable, shown
@@ -105,7 +106,7 @@ def convert(
     cast = {name: kind for name, tensor in names.tensors.items() if kind is not None and _is_cast(tensor, kind)}
     tensors = {name: _cast(name, tensor, cast.get(name)) for name, tensor in names.tensors.items()}
     beside = companions(source)
-    files = {name: path.read_bytes() for name, path in beside.files.items()}
+    files = {name: _read(path) for name, path in beside.files.items()}
     if kind is not None and cast and CONFIG_NAME in files:
         files[CONFIG_NAME] = with_dtype(beside.files[CONFIG_NAME], kind.name)
     saved = save_tensors(
@@ -134,6 +135,11 @@ def convert(
         copied=copied,
         left_out=beside.left_out,
     )
+
+
+def _read(path: Path) -> bytes:
+    with opened(os.fspath(path)) as stream:
+        return stream.read()
 
 
 def _refuse_same(source: Path, target: Path) -> None:
