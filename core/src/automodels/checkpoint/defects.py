@@ -18,7 +18,7 @@ class Defect:
 
     kind: str
     """`missing`, `config`, `index`, `format`, `security`, `record`, `values`, `checksum`, `pointer`: these break the
-    checkpoint. `unlisted`, `stray`, `pending`, `size`: notes."""
+    checkpoint. `unlisted`, `stray`, `pending`: notes."""
 
     message: str
     tensors: tuple[str, ...] = ()
