@@ -9,6 +9,8 @@ pytest.importorskip("jax")
 import jax
 from jaxtyping import install_import_hook
 
+from automodels.testing.hub import fake_hub  # noqa: F401  # a fixture
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "float32")
 _hook = install_import_hook(

@@ -12,7 +12,6 @@ from flax_bert import BertConfig, FlaxBertModel
 
 pytest.importorskip("huggingface_hub")
 pytestmark = pytest.mark.filterwarnings("ignore:Use .content=:DeprecationWarning")  # of the client's own requests
-pytest_plugins = ["automodels.testing.hub"]
 
 TINY = dict(vocab_size=31, hidden_size=12, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20)
 
