@@ -22,12 +22,23 @@ ALIGNMENT = 64  # bytes, as XLA's CPU client asks for
 def fill(plan: Plan) -> dict[str, jax.Array]:
     """Path → array for every assignment of a plan.
 
-    Several threads place tensors side by side: copying, transposing and the system's work for fresh pages all happen
-    outside of Python.
+    What can be used as it lies in the file goes in one call. The rest goes by several threads: copying, transposing and
+    the system's work for fresh pages all happen outside of Python.
     """
+    ready = {
+        assignment.parameter: assignment.tensor.numpy() for assignment in plan.assignments if _is_ready(assignment)
+    }
+    # jax uses aligned arrays in place: nothing else writes to them, and the arrays keep them alive.
+    placed: dict[str, jax.Array] = jax.device_put(ready)
+    rest = [assignment for assignment in plan.assignments if assignment.parameter not in ready]
     with ThreadPoolExecutor(max_workers=min(THREADS, os.cpu_count() or 1)) as threads:
-        placed = list(threads.map(_placed, plan.assignments))
-    return {assignment.parameter: array for assignment, array in zip(plan.assignments, placed, strict=True)}
+        placed |= zip((assignment.parameter for assignment in rest), threads.map(_placed, rest), strict=True)
+    return placed
+
+
+def _is_ready(assignment: Assignment) -> bool:
+    same = assignment.layout is not TRANSPOSED and not assignment.is_cast and assignment.tensor.is_contiguous
+    return same and assignment.tensor.numpy().ctypes.data % ALIGNMENT == 0
 
 
 def _placed(assignment: Assignment) -> jax.Array:
@@ -36,7 +47,6 @@ def _placed(assignment: Assignment) -> jax.Array:
         tensor = tensor.T
     if assignment.is_cast:
         tensor = _cast(tensor, assignment.dtype)
-    # jax may use an aligned array in place: nothing else writes to it, and the array keeps it alive.
     placed: jax.Array = jax.device_put(tensor)
     return placed
 

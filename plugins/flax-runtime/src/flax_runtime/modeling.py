@@ -6,7 +6,6 @@ call computes with, so `params=` can be any tree of the same form: differentiate
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -193,10 +192,23 @@ class FlaxPreTrainedModel(CheckpointSaving):
         self.dtype = _floating("dtype", dtype)
         self.param_dtype = _floating("param_dtype", param_dtype)
         self.backend_report = _choose_backend(backend, self.dtype)
-        graphdef, state = nnx.split(nnx.eval_shape(functools.partial(self._build, jax.random.key(0), abstract=True)))
-        self._graphdef = graphdef
-        self._abstract: dict[str, jax.ShapeDtypeStruct] = flatten(nnx.to_pure_dict(state))
+        self._graphdef, self._abstract = self._outline()
         self._run = jax.jit(self._forward, static_argnames=("train", "flags"))
+
+    def _outline(self) -> tuple[Any, dict[str, jax.ShapeDtypeStruct]]:
+        """The graph of modules, and the shapes and types of its parameters by path; nothing is allocated.
+
+        The graph leaves the trace by the side: `nnx.eval_shape` would put the modules together again, only to be split.
+        """
+        graphs: list[Any] = []
+
+        def build() -> dict[str, Any]:
+            graphdef, state = nnx.split(self._build(jax.random.key(0), abstract=True))
+            graphs.append(graphdef)
+            return flatten(nnx.to_pure_dict(state))
+
+        shapes: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(build)
+        return graphs[0], shapes
 
     def _build(self, key: jax.Array, *, abstract: bool = False) -> nnx.Module:
         chosen = self.backend_report.chosen
@@ -232,7 +244,8 @@ class FlaxPreTrainedModel(CheckpointSaving):
     @property
     def module(self) -> nnx.Module:
         """A live NNX module with the current parameters; changing it does not change the model."""
-        return nnx.merge(self._graphdef, module_state(self._params))
+        module: nnx.Module = nnx.merge(self._graphdef, module_state(self._params))
+        return module
 
     @property
     def params(self) -> Tree:
