@@ -51,7 +51,7 @@ print(json.dumps({"peak": max(peak, anonymous()) - before, "parameters": size}))
 
 
 def memcpy(folder: Path) -> None:
-    """Every tensor copied into pages that the system has to provide; an allocator would reuse those of the last round."""
+    """Every tensor copied into pages that the system has to provide: an allocator would hand out used ones."""
     kept = []
     for view in Checkpoint.open(folder).values():
         fresh = mmap.mmap(-1, max(view.nbytes, 1))
