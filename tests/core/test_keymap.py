@@ -100,6 +100,20 @@ def test_the_table_is_a_bijection(numbers, row):
     assert KEYMAP.tensor(parameter) == (name, layout)
 
 
+def test_a_second_spelling_leads_to_the_parameter_of_the_first_in_every_form_of_its_name():
+    keymap = KeyMap(
+        ("h.{i}.out.weight", "h.{i}.out.kernel", TRANSPOSED),
+        prefix="transformer.",
+        alternates=(("lm.{i}.weight", "h.{i}.out.weight"),),
+    )
+
+    assert keymap.alternate("lm.12.weight") == ("h.12.out.kernel", TRANSPOSED)
+    assert keymap.alternate("module.transformer.lm.12.weight") == ("h.12.out.kernel", TRANSPOSED)
+    assert keymap.alternate("h.12.out.weight") is None
+    assert keymap.alternate("lm.weight") is None
+    assert keymap.parameter("lm.12.weight") is None
+
+
 @given(st.text(st.sampled_from("h.0{i}_bw") | st.characters(), max_size=30))
 def test_any_text_is_looked_up_without_harm(name):
     found = KEYMAP.parameter(name)
@@ -119,6 +133,9 @@ def test_any_text_is_looked_up_without_harm(name):
         ([("layer_{i}.a", "layer_{i}.x")], {}, "layer_{i}.a: numbers are written {i}, between dots"),
         ([("bert.a", "x")], {"prefix": "bert."}, "bert.a is not a name as it is written today; that is a"),
         ([("n.gamma", "x")], {"older": [("gamma", "weight")]}, "n.gamma is not a name as it is written today"),
+        ([("a", "x")], {"alternates": [("b", "c")]}, "b is an alternate of c, which is no tensor of a row"),
+        ([("a", "x")], {"alternates": [("b", "a"), ("c", "b")]}, "c is an alternate of b, which is no tensor"),
+        ([("h.{i}.a", "h.{i}.x")], {"alternates": [("b", "h.{i}.a")]}, "different numbers of {i}"),
         ([("module.a", "x")], {}, "module.a is not a name as it is written today; that is a"),
     ],
 )

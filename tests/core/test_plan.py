@@ -245,52 +245,78 @@ def test_two_spellings_of_a_flax_name_are_refused():
         make_plan(given, parameters(PARAMETERS), KEYMAP, naming=Naming.FLAX)
 
 
-HEAD = PARAMETERS | {"head.kernel": (7, 3)}
+TIED = KeyMap(
+    ("embed.weight", "embed.embedding", SAME),
+    ("decoder.weight", "decoder.kernel", TRANSPOSED),
+    ("head.bias", "head.bias", SAME),
+    prefix="bert.",
+    alternates=(("decoder.weight", "embed.weight"), ("decoder.bias", "head.bias")),
+)
+TIED_PARAMETERS = {"bert.embed.embedding": (7, 3), "head.bias": (7,)}
 
 
-@pytest.mark.parametrize("tied", [{"head.kernel": "embed.embedding"}, {"embed.embedding": "head.kernel"}])
-@pytest.mark.parametrize("given", ["embed.weight", "head.weight"])
-def test_whichever_of_two_tied_parameters_is_missing_is_filled_by_the_other(tied, given):
-    shapes = {name: shape for name, shape in TENSORS.items() if name != "embed.weight"}
-    shapes[given] = (7, 3) if given == "embed.weight" else (3, 7)
+def test_a_second_spelling_fills_the_parameter_whose_tensor_is_missing():
+    given = tensors({"decoder.weight": (7, 3), "decoder.bias": (7,)})
 
-    plan = make_plan(tensors(shapes), parameters(HEAD), KEYMAP, tied=tied, strict=True)
+    plan = make_plan(given, parameters(TIED_PARAMETERS), TIED, backbone="bert", strict=True)
 
-    missing, there = (
-        ("head.kernel", "embed.embedding") if given == "embed.weight" else ("embed.embedding", "head.kernel")
-    )
-    assert plan.tied == {missing: there}
-    assert there in assigned(plan)
-    assert missing not in assigned(plan)
-    assert LoadReport.of(plan, source="x", files=(), seconds=0).tied == (missing,)
-
-
-def test_tied_parameters_that_are_both_there_are_both_loaded():
-    given = tensors(TENSORS | {"head.weight": (3, 7)})
-
-    plan = make_plan(given, parameters(HEAD), KEYMAP, tied={"head.kernel": "embed.embedding"})
-
+    assert assigned(plan) == {"bert.embed.embedding": "decoder.weight", "head.bias": "decoder.bias"}
+    assert {assignment.layout for assignment in plan.assignments} == {SAME}
     assert plan.tied == {}
-    assert {"head.kernel", "embed.embedding"} <= set(assigned(plan))
 
 
-def test_tied_parameters_that_are_both_missing_or_of_other_shapes_are_missing():
-    tied = {"head.kernel": "embed.embedding"}
-    without = {name: shape for name, shape in TENSORS.items() if name != "embed.weight"}
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("first", ["embed.weight", "decoder.weight"])
+def test_a_second_spelling_beside_the_first_is_tied_in_whatever_order_and_never_read(first, strict):
+    shapes = {"embed.weight": (7, 3), "decoder.weight": (7, 3), "decoder.bias": (7,), "head.bias": (7,)}
+    given = tensors({first: shapes[first], **shapes})
 
-    both = refusal(tensors(without), parameters(HEAD), tied=tied)
-    other = refusal(tensors(TENSORS), parameters(HEAD | {"head.kernel": (3, 7)}), tied=tied)
+    plan = make_plan(given, parameters(TIED_PARAMETERS), TIED, backbone="bert", strict=strict)
 
-    assert both.trace == ("missing: embed.embedding", "missing: head.kernel")
-    assert other.trace == ("missing: head.kernel",)
+    assert assigned(plan) == {"bert.embed.embedding": "embed.weight", "head.bias": "head.bias"}
+    assert plan.tied == {"decoder.weight": "bert.embed.embedding", "decoder.bias": "head.bias"}
+    assert plan.unexpected == ()
+    assert LoadReport.of(plan, source="x", files=(), seconds=0).tied == ("decoder.weight", "decoder.bias")
 
 
-def test_a_parameter_tied_to_one_that_starts_afresh_starts_afresh_too():
-    given = tensors(TENSORS | {"embed.weight": (9, 3)})
+def test_a_model_with_a_parameter_of_its_own_for_it_takes_the_tensor_as_any_other():
+    given = tensors({"bert.embed.weight": (7, 3), "decoder.weight": (7, 3)})
+    shapes = parameters({"bert.embed.embedding": (7, 3), "decoder.kernel": (3, 7)})
 
-    plan = make_plan(
-        given, parameters(HEAD), KEYMAP, tied={"head.kernel": "embed.embedding"}, ignore_mismatched_sizes=True
-    )
+    plan = make_plan(given, shapes, TIED, backbone="bert", strict=True)
 
-    assert plan.mismatched == ("embed.embedding", "head.kernel")
+    assert assigned(plan) == {"bert.embed.embedding": "bert.embed.weight", "decoder.kernel": "decoder.weight"}
+    assert plan.tied == {}
+
+
+def test_a_second_spelling_of_another_shape_is_left_over_or_wrong():
+    both = {"embed.weight": (7, 3), "decoder.weight": (8, 3)}
+
+    plan = make_plan(tensors(both), parameters({"embed.embedding": (7, 3)}), TIED)
+    with pytest.raises(CheckpointMismatchError) as wrong:
+        make_plan(tensors({"decoder.weight": (8, 3)}), parameters({"embed.embedding": (7, 3)}), TIED)
+    with pytest.raises(CheckpointMismatchError) as strict:
+        make_plan(tensors(both), parameters({"embed.embedding": (7, 3)}), TIED, strict=True)
+
+    assert plan.unexpected == ("decoder.weight",)
+    assert wrong.value.trace == (
+        "wrong: embed.embedding: decoder.weight has shape [8, 3], the model needs [7, 3]",
+    )  # fmt: skip
+    assert strict.value.trace == ("left over: decoder.weight",)
+
+
+def test_a_second_spelling_of_what_the_model_does_not_have_is_left_over():
+    given = tensors({"embed.weight": (7, 3), "decoder.bias": (7,)})
+
+    plan = make_plan(given, parameters({"embed.embedding": (7, 3)}), TIED)
+
+    assert plan.unexpected == ("decoder.bias",)
+
+
+def test_names_of_flax_have_no_second_spellings():
+    given = tensors({"embed.embedding": (7, 3), "decoder.weight": (7, 3)})
+
+    plan = make_plan(given, parameters({"embed.embedding": (7, 3)}), TIED, naming=Naming.FLAX)
+
+    assert plan.unexpected == ("decoder.weight",)
     assert plan.tied == {}

@@ -35,7 +35,8 @@ class KeyMap:
 
     `prefix` stands before the backbone's tensors in a checkpoint of a model with a head, and is absent from one of the
     backbone alone; both are read. `older` are (ending, today's ending) of former spellings. `buffers` are tensors that
-    old versions saved and that are no parameters.
+    old versions saved and that are no parameters. `alternates` are (tensor, other tensor of a row): where the model has
+    no parameter for the first, it is a second spelling of the other, as checkpoints store tied arrays twice.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class KeyMap:
         prefix: str = "",
         older: Sequence[tuple[str, str]] = (),
         buffers: Sequence[str] = (),
+        alternates: Sequence[tuple[str, str]] = (),
     ) -> None:
         self.prefix = prefix
         self.older = tuple(older)
@@ -54,6 +56,13 @@ class KeyMap:
             raise ValueError("a key map names a tensor or a parameter twice")
         for tensor, parameter, _ in rows:
             self._check(tensor, parameter)
+        self.alternates = dict(alternates)
+        for tensor, other in self.alternates.items():
+            if other not in self._by_tensor or other in self.alternates:
+                raise ValueError(
+                    f"{tensor} is an alternate of {other}, which is no tensor of a row, or an alternate too"
+                )
+            self._check(tensor, other)
 
     def _check(self, tensor: str, parameter: str) -> None:
         """Raises ValueError for a row that no name could ever reach."""
@@ -77,6 +86,12 @@ class KeyMap:
         """(parameter, layout) of a tensor in any accepted spelling; None when the table does not have it."""
         return _look_up(self._by_tensor, self.canonical(tensor))
 
+    def alternate(self, tensor: str) -> tuple[str, Layout] | None:
+        """(parameter, layout) that a tensor fills when the model has none of its own for it; None for no alternate."""
+        pattern, numbers = _split(self.canonical(tensor))
+        other = self.alternates.get(pattern)
+        return _look_up(self._by_tensor, _joined(other, numbers)) if other else None
+
     def tensor(self, parameter: str) -> tuple[str, Layout] | None:
         """(canonical name of the tensor, layout) of a parameter; None when the table does not have it."""
         return _look_up(self._by_parameter, parameter)
@@ -91,12 +106,17 @@ def _pattern(name: str) -> str:
     return "" if PLACEHOLDER in name else _NUMBER.sub(PLACEHOLDER, name)
 
 
-def _look_up(table: Mapping[str, tuple[str, Layout]], name: str) -> tuple[str, Layout] | None:
-    numbers = _NUMBER.findall(name)
-    found = table.get(_pattern(name))
-    if found is None:
-        return None
-    other, layout = found
+def _split(name: str) -> tuple[str, list[str]]:
+    return _pattern(name), _NUMBER.findall(name)
+
+
+def _joined(pattern: str, numbers: Sequence[str]) -> str:
     for number in numbers:
-        other = other.replace(PLACEHOLDER, number, 1)
-    return other, layout
+        pattern = pattern.replace(PLACEHOLDER, number, 1)
+    return pattern
+
+
+def _look_up(table: Mapping[str, tuple[str, Layout]], name: str) -> tuple[str, Layout] | None:
+    pattern, numbers = _split(name)
+    found = table.get(pattern)
+    return (_joined(found[0], numbers), found[1]) if found else None

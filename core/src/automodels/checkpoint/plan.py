@@ -63,7 +63,7 @@ class Plan:
     """Parameters that get new values because the tensor's shape differs, which the caller allowed."""
 
     tied: Mapping[str, str] = field(default_factory=dict)
-    """Parameter without a tensor → the parameter of an assignment whose array it shares."""
+    """Tensor that is not read → the parameter whose array it holds once more."""
 
 
 def make_plan(
@@ -73,7 +73,6 @@ def make_plan(
     *,
     backbone: str = "",
     naming: Naming = Naming.HUB,
-    tied: Mapping[str, str] | None = None,
     may_be_fresh: Collection[str] = (),
     ignore_mismatched_sizes: bool = False,
     strict: bool = False,
@@ -82,29 +81,15 @@ def make_plan(
     """The complete plan for filling `parameters` (path → shape and type) from `tensors`.
 
     Parameter paths are relative to the model; `backbone` is the path of the backbone in it (empty for the backbone
-    itself). `naming` says whose names the tensors bear. `tied` is parameter → parameter that it shares its array with:
-    whichever of the two is missing is filled by the other. A parameter outside the backbone, or below a path in
-    `may_be_fresh`, may be missing. Raises
-    CheckpointMismatchError, with every culprit in the trace, when a backbone parameter is missing, a shape differs, a
-    type cannot be cast, or — with `strict` — anything is missing or left over; CheckpointFormatError when two spellings
-    of one tensor stand side by side.
+    itself). `naming` says whose names the tensors bear. An alternate of the key map whose parameter the model does not
+    have fills the other's parameter when that has no tensor, and is tied to it otherwise. A parameter outside the
+    backbone, or below a path in `may_be_fresh`, may be missing. Raises CheckpointMismatchError, with every culprit in
+    the trace, when a backbone parameter is missing, a shape differs, a type cannot be cast, or — with `strict` —
+    anything is missing or left over; CheckpointFormatError when two spellings of one tensor stand side by side.
     """
-    by_parameter: dict[str, tuple[TensorView, Layout]] = {}
-    unexpected: list[str] = []
-    buffers: list[str] = []
-    for name, tensor in tensors.items():
-        found = _found(name, naming, keymap, backbone, parameters)
-        if found is None:
-            (buffers if keymap.is_buffer(name) else unexpected).append(name)
-            continue
-        parameter, layout = found
-        if parameter in by_parameter:
-            raise CheckpointFormatError(
-                f"{source}: {by_parameter[parameter][0].name} and {name} are two spellings of one tensor ({parameter})."
-            )
-        by_parameter[parameter] = (tensor, layout)
-    partners = _partners(tied or {}, parameters, by_parameter)
-    missing = [path for path in parameters if path not in by_parameter and path not in partners]
+    sorting = _sort(tensors, parameters, keymap, backbone=backbone, naming=naming, source=source)
+    by_parameter, unexpected = sorting.by_parameter, sorting.unexpected
+    missing = [path for path in parameters if path not in by_parameter]
     fresh = [path for path in missing if not strict and _is_new(path, backbone, may_be_fresh)]
     lost = missing if strict else [path for path in missing if not _is_new(path, backbone, may_be_fresh)]
     wrong = {
@@ -127,10 +112,54 @@ def make_plan(
         assignments=tuple(assignments),
         fresh=tuple(fresh),
         unexpected=tuple(unexpected),
-        buffers=tuple(buffers),
-        mismatched=(*mismatched, *(path for path, partner in partners.items() if partner in mismatched)),
-        tied={path: partner for path, partner in partners.items() if partner not in mismatched},
+        buffers=tuple(sorting.buffers),
+        mismatched=tuple(mismatched),
+        tied=sorting.tied,
     )
+
+
+@dataclass(kw_only=True)
+class _Sorting:
+    """Where every tensor goes."""
+
+    by_parameter: dict[str, tuple[TensorView, Layout]] = field(default_factory=dict)
+    unexpected: list[str] = field(default_factory=list)
+    buffers: list[str] = field(default_factory=list)
+    tied: dict[str, str] = field(default_factory=dict)
+
+
+def _sort(
+    tensors: Mapping[str, TensorView],
+    parameters: Mapping[str, AbstractParameter],
+    keymap: KeyMap,
+    *,
+    backbone: str,
+    naming: Naming,
+    source: str,
+) -> _Sorting:
+    sorting = _Sorting()
+    filled = sorting.by_parameter
+    alternates: dict[str, tuple[str, Layout]] = {}
+    for name, tensor in tensors.items():
+        if found := _found(name, naming, keymap, backbone, parameters):
+            parameter, layout = found
+            if parameter in filled:
+                raise CheckpointFormatError(
+                    f"{source}: {filled[parameter][0].name} and {name} are two spellings of one tensor ({parameter})."
+                )
+            filled[parameter] = (tensor, layout)
+        elif other := _alternate(name, naming, keymap, backbone, parameters):
+            alternates[name] = other
+        else:
+            (sorting.buffers if keymap.is_buffer(name) else sorting.unexpected).append(name)
+    for name, (parameter, layout) in alternates.items():  # last: whether they are needed is known only now
+        if parameter not in filled:
+            filled[parameter] = (tensors[name], layout)
+        elif tensors[name].shape == filled[parameter][0].shape:
+            sorting.tied[name] = parameter
+        else:
+            sorting.unexpected.append(name)
+    return sorting
 
 
 def _found(
@@ -145,18 +174,13 @@ def _found(
     return (parameter, found[1]) if found and parameter else None
 
 
-def _partners(
-    tied: Mapping[str, str],
-    parameters: Mapping[str, AbstractParameter],
-    filled: Mapping[str, tuple[TensorView, Layout]],
-) -> dict[str, str]:
-    """Missing parameter → one that is filled and that it is tied to; both have one shape and type."""
-    both_ways = [*tied.items(), *((other, path) for path, other in tied.items())]
-    return {
-        path: other
-        for path, other in reversed(both_ways)
-        if path in parameters and path not in filled and other in filled and parameters[path] == parameters[other]
-    }
+def _alternate(
+    name: str, naming: Naming, keymap: KeyMap, backbone: str, parameters: Mapping[str, AbstractParameter]
+) -> tuple[str, Layout] | None:
+    """(parameter, layout) of the tensor that this one spells a second time; None when it does not."""
+    found = keymap.alternate(name) if naming is Naming.HUB else None
+    parameter = _placed(found[0], backbone, parameters) if found else None
+    return (parameter, found[1]) if found and parameter else None
 
 
 def _placed(path: str, backbone: str, parameters: Mapping[str, AbstractParameter]) -> str | None:

@@ -36,7 +36,7 @@ class LoadReport:
     """Tensors of old versions that are no parameters."""
 
     tied: tuple[str, ...]
-    """Parameters that share their array with another one."""
+    """Tensors that hold once more what a parameter got from another one."""
 
     nbytes: int
     """Bytes of tensor data that were used."""
