@@ -71,7 +71,7 @@ def save_arrays(folder: Path, **groups: Mapping[str, Any]) -> None:
         for group, values in groups.items()
         for name, value in values.items()
     }
-    np.savez(folder / "golden.npz", **arrays)
+    np.savez_compressed(folder / "golden.npz", **arrays)
 
 
 def differences(old: Path, new: Path, gradients: Callable[[Path], dict[str, np.ndarray]]) -> list[str]:
