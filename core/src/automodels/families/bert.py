@@ -65,6 +65,16 @@ class BertConfig(PretrainedConfig):
     classifier_dropout: Probability | None = None
     """Dropout before a classification head; None means `hidden_dropout_prob`."""
 
+    @property
+    def encoder_width(self) -> int:
+        """Width of the encoder's states that cross attention looks at."""
+        return self.cross_attention_hidden_size or self.hidden_size
+
+    @property
+    def head_dropout(self) -> float:
+        """Dropout before a classification head."""
+        return self.hidden_dropout_prob if self.classifier_dropout is None else self.classifier_dropout
+
     def check(self) -> None:
         super().check()
         if self.hidden_size % self.num_attention_heads:

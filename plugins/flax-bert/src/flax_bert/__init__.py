@@ -7,13 +7,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from automodels.families.bert import BertConfig
-    from flax_bert.modeling import FlaxBertForSentenceEmbedding, FlaxBertModel, FlaxBertPreTrainedModel
+    from flax_bert.heads import FlaxBertForPreTrainingOutput
+    from flax_bert.modeling import (
+        FlaxBertForCausalLM,
+        FlaxBertForMaskedLM,
+        FlaxBertForMultipleChoice,
+        FlaxBertForNextSentencePrediction,
+        FlaxBertForPreTraining,
+        FlaxBertForQuestionAnswering,
+        FlaxBertForSentenceEmbedding,
+        FlaxBertForSequenceClassification,
+        FlaxBertForTokenClassification,
+        FlaxBertModel,
+        FlaxBertPreTrainedModel,
+    )
 
-__all__ = ["BertConfig", "FlaxBertForSentenceEmbedding", "FlaxBertModel", "FlaxBertPreTrainedModel"]
+__all__ = [
+    "BertConfig",
+    "FlaxBertForCausalLM",
+    "FlaxBertForMaskedLM",
+    "FlaxBertForMultipleChoice",
+    "FlaxBertForNextSentencePrediction",
+    "FlaxBertForPreTraining",
+    "FlaxBertForPreTrainingOutput",
+    "FlaxBertForQuestionAnswering",
+    "FlaxBertForSentenceEmbedding",
+    "FlaxBertForSequenceClassification",
+    "FlaxBertForTokenClassification",
+    "FlaxBertModel",
+    "FlaxBertPreTrainedModel",
+]
+_ELSEWHERE = {"BertConfig": "automodels.families.bert", "FlaxBertForPreTrainingOutput": "flax_bert.heads"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'flax_bert' has no attribute {name!r}")
-    module = "automodels.families.bert" if name == "BertConfig" else "flax_bert.modeling"
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, "flax_bert.modeling")), name)

