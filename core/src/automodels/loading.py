@@ -108,14 +108,18 @@ def config_of(resolution: Resolution, raw: Mapping[str, Any], location: Location
 
 
 def load_model(resolution: Resolution, location: Location, config: PretrainedConfig, options: Mapping[str, Any]) -> Any:
-    """Activates the plugin, lets its hooks see the options and the loaded model, and loads."""
+    """Activates the plugin, lets its hooks see the options and the loaded model, and loads.
+
+    The result is what the class's `from_pretrained` returns: a model, or (model, parameters) where options ask for it.
+    """
     from automodels.plugins.host import activate
 
     active = activate(resolution.entry.plugin)
     options = active.configure(config, options)
-    model = model_class_of(resolution).from_pretrained(location, config=config, resolution=resolution, **options)
+    loaded = model_class_of(resolution).from_pretrained(location, config=config, resolution=resolution, **options)
+    model = loaded[0] if isinstance(loaded, tuple) else loaded
     active.observe_loaded(model, getattr(model, "load_report", None))
-    return model
+    return loaded
 
 
 def model_class_of(resolution: Resolution) -> Any:

@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, overload
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from flax_runtime.batching import batches
 from flax_runtime.folder import copy_folders, files_beside
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import FlaxSentenceEmbeddingOutput
+from flax_runtime.parameters import Tree
 from flax_runtime.pooling import pool
 
 BATCH_TOKENS = {"cpu": 2048}  # more does not run faster on two cores, and waits longer for the first result
@@ -36,8 +37,22 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
 
     _location: Location | None = None
 
+    @overload
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike[str] | Location, **options: Any) -> Self:
+    def from_pretrained(
+        cls, name: str | os.PathLike[str] | Location, *, _do_init: Literal[False], **options: Any
+    ) -> tuple[Self, Tree]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str] | Location, *, _do_init: Literal[True] = True, **options: Any
+    ) -> Self: ...
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str] | Location, *, _do_init: bool = True, **options: Any
+    ) -> Self | tuple[Self, Tree]:
         """The model in a sentence-transformers folder, or in a plain checkpoint (mean pooling, not normalised).
 
         Options and errors are those of `FlaxPreTrainedModel.from_pretrained`; UnsupportedConfigError when the folder
@@ -47,7 +62,8 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         location = locate(name, **where)
         settings = read_settings(location)
         _refuse_unsupported(settings, location)
-        model = super().from_pretrained(location, **options)
+        loaded: Any = super().from_pretrained(location, **{**options, "_do_init": _do_init})
+        model: Self = loaded if _do_init else loaded[0]
         width: int = model.config.hidden_size
         if settings.embedding_dimension not in (None, width):
             raise UnsupportedConfigError(
@@ -55,7 +71,7 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
             )
         model.settings = settings
         model._location = location
-        return model
+        return model if _do_init else (model, loaded[1])
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], params: Mapping[str, Any] | None = None, **options: Any
@@ -99,15 +115,17 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         batch_size: int = 32,
         normalize_embeddings: bool | None = None,
         prompt: str | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> np.ndarray:
         """Vectors of texts: [E] for a string, [len(texts), E] for a list of strings, float32.
 
         `batch_size` is the most texts in one batch; long texts get smaller ones. `normalize_embeddings` overrides the
-        checkpoint's setting, `prompt` its default prompt, which is put before every text. Raises InputError for
-        anything but strings, MissingDependencyError without the `text` extra.
+        checkpoint's setting, `prompt` its default prompt, which is put before every text; `params` is any tree of the
+        model's form (default: its own). Raises InputError for anything but strings, MissingDependencyError without the
+        `text` extra.
         """
         if isinstance(texts, str):
-            options: dict[str, Any] = {"normalize_embeddings": normalize_embeddings, "prompt": prompt}
+            options: dict[str, Any] = {"normalize_embeddings": normalize_embeddings, "prompt": prompt, "params": params}
             vector: np.ndarray = self.encode([texts], batch_size=batch_size, **options)[0]
             return vector
         if type(batch_size) is not int or batch_size < 1:
@@ -118,7 +136,7 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         pad = self.tokenizer.pad_token_id or 0
         # Every batch is started before the first result is waited for: padding the next one overlaps with computing.
         running = [
-            (batch.texts, self._vectors(batch.ids, batch.mask, normalize))
+            (batch.texts, self._vectors(batch.ids, batch.mask, normalize, params))
             for batch in batches(rows, limit=self.max_seq_length, batch_size=batch_size, tokens=tokens, pad=pad)
         ]
         result = np.empty((len(rows), self.embedding_size), np.float32)
@@ -133,8 +151,10 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         )
         return rows
 
-    def _vectors(self, ids: np.ndarray, mask: np.ndarray, normalize: bool) -> jax.Array:
-        output = self.apply({"input_ids": ids, "attention_mask": mask}, normalize=normalize)
+    def _vectors(
+        self, ids: np.ndarray, mask: np.ndarray, normalize: bool, params: Mapping[str, Any] | None
+    ) -> jax.Array:
+        output = self.apply({"input_ids": ids, "attention_mask": mask}, params=params, normalize=normalize)
         vectors: jax.Array = output.embeddings
         return vectors
 
@@ -144,12 +164,11 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
         inputs: dict[str, Any],
         dropout_rng: jax.Array | None,
         *,
-        train: bool,
         flags: tuple[tuple[str, bool], ...],
     ) -> FlaxSentenceEmbeddingOutput:
         switches = dict(flags)
         normalize = switches.pop("normalize", self.settings.normalize)
-        output = super()._forward(params, inputs, dropout_rng, train=train, flags=tuple(switches.items()))
+        output = super()._forward(params, inputs, dropout_rng, flags=tuple(switches.items()))
         mask = inputs.get("attention_mask")
         if mask is None:
             mask = jnp.ones(inputs["input_ids"].shape, jnp.int32)

@@ -9,38 +9,36 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, overload
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
-from automodels.arguments import parameters, refuse_unknown
-from automodels.backends import BackendReport, choose_backend
-from automodels.checkpoint.config_file import CONFIG_NAME, read_config
+from automodels.arguments import parameters
+from automodels.auto import AutoModel
+from automodels.auto import auto_class as named_auto_class
 from automodels.checkpoint.keymap import KeyMap
-from automodels.checkpoint.locate import OPTIONS, Location, locate, split_options
-from automodels.checkpoint.needed import fetch_weights
-from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
-from automodels.checkpoint.reader import Checkpoint
+from automodels.checkpoint.locate import Location
 from automodels.checkpoint.report import LoadReport
 from automodels.config import PretrainedConfig
-from automodels.errors import CheckpointMismatchError, InputError, UnsupportedConfigError, listed
-from automodels.plugins.catalog import load_catalog
+from automodels.errors import InputError, UnsupportedConfigError
 from automodels.plugins.host import load_reference
 from automodels.plugins.resolve import Resolution
 from flax_runtime.attention import AttentionFunction
+from flax_runtime.building import Build, outline
+from flax_runtime.decoder_methods import DecoderMethods
+from flax_runtime.devices import backend_here
 from flax_runtime.filling import fill
-from flax_runtime.keys import Keys
+from flax_runtime.fitting import refuse_misfit
+from flax_runtime.keys import Keys, as_key
+from flax_runtime.loading import locate_with_config, open_weights, plan_for, refuse_many_layers, warn_of_fresh
+from flax_runtime.numbers import floating, sizes, whole
 from flax_runtime.parameters import Tree, flatten, module_state, unflatten
 from flax_runtime.saving import CheckpointSaving
 
-MANY_LAYERS = 512  # more than any published model has
-DEVICE_KINDS = {"gpu": "cuda"}  # jax's name of the platform → ours; rocm and cuda both say gpu to older jax
 
-
-class FlaxPreTrainedModel(CheckpointSaving):
+class FlaxPreTrainedModel(CheckpointSaving, DecoderMethods):
     """Base of every Flax model; a model names its config, module and key map, and writes out `__call__`."""
 
     framework: ClassVar[str] = "flax"
@@ -64,21 +62,45 @@ class FlaxPreTrainedModel(CheckpointSaving):
     def __init__(
         self,
         config: PretrainedConfig,
-        input_shape: tuple[int, int] = (1, 1),
+        input_shape: tuple[int, ...] = (1, 1),
         seed: int = 0,
         dtype: Any = jnp.float32,
+        _do_init: bool = True,
         *,
         param_dtype: Any = jnp.float32,
         backend: str = "auto",
+        gradient_checkpointing: bool = False,
     ) -> None:
-        """A model with fresh parameters, drawn from `seed`.
+        """A model with fresh parameters, drawn from `seed`; with `_do_init=False`, one that has none of its own.
 
         `dtype` is the type of the computation, `param_dtype` that of the parameters; `input_shape` (batch, tokens) is
-        kept for callers and has no effect. Raises InputError when the config is of another class,
-        BackendUnavailableError when `backend` cannot run here.
+        kept for callers and has no effect. With `gradient_checkpointing`, gradients take less memory and more time.
+        Raises InputError when the config is of another class, BackendUnavailableError when `backend` cannot run here.
         """
-        self._set_up(config, input_shape=input_shape, seed=seed, dtype=dtype, param_dtype=param_dtype, backend=backend)
-        self._params = unflatten(self._fresh(self._abstract))
+        self.check_config(config)
+        self._config = config.copy_with()
+        self.input_shape = sizes("input_shape", input_shape)
+        self.seed = whole("seed", seed)
+        self.dtype = floating("dtype", dtype)
+        self.param_dtype = floating("param_dtype", param_dtype)
+        self._backend = backend
+        self._gradient_checkpointing = gradient_checkpointing
+        self._params = None
+        self._set_up()
+        if _do_init:
+            self._params = unflatten(self._drawn(self._abstract))
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str] | Location, *, _do_init: Literal[False], **options: Any
+    ) -> tuple[Self, Tree]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str] | Location, *, _do_init: Literal[True] = True, **options: Any
+    ) -> Self: ...
 
     @classmethod
     def from_pretrained(
@@ -88,8 +110,10 @@ class FlaxPreTrainedModel(CheckpointSaving):
         config: PretrainedConfig | None = None,
         dtype: Any = jnp.float32,
         param_dtype: Any = jnp.float32,
+        input_shape: tuple[int, ...] = (1, 1),
         seed: int = 0,
         backend: str = "auto",
+        gradient_checkpointing: bool = False,
         strict: bool = False,
         ignore_mismatched_sizes: bool = False,
         variant: str | None = None,
@@ -97,39 +121,45 @@ class FlaxPreTrainedModel(CheckpointSaving):
         from_pt: bool = False,
         from_flax: bool = False,
         resolution: Resolution | None = None,
+        _do_init: bool = True,
         **options: Any,
-    ) -> Self:
-        """The model in a checkpoint.
+    ) -> Self | tuple[Self, Tree]:
+        """The model in a checkpoint; with `_do_init=False`, a model without parameters of its own, and a tree of them.
 
         `dtype` is the type of the computation, `param_dtype` that of the parameters (tensors are cast to it);
         `options` are those of `locate`, such as `revision`, and fields of the config. With `strict`, nothing may be
-        missing or left over; with `ignore_mismatched_sizes`, parameters of another shape start afresh from `seed`.
+        missing or left over; with `ignore_mismatched_sizes`, parameters of another shape start afresh. Fresh parameters
+        are drawn from `seed` and named in a warning; with `_do_init=False` the tree lacks them, `load_report` names
+        them, and `init_weights` draws them.
         `variant`, `use_safetensors`, `from_pt` and `from_flax` choose among several weights (see `Checkpoint.open`).
         `resolution` is how an auto class came here. Raises CheckpointError, ConfigError, BackendUnavailableError, or
         UnknownArgumentError; a checkpoint that does not fit is refused before anything is allocated.
         """
         started = time.perf_counter()
-        where, overrides = split_options(options)
-        location = locate(name, **where)
-        config = cls._loading_config(location, config, overrides)
-        choice: dict[str, Any] = {"use_safetensors": use_safetensors, "from_pt": from_pt, "from_flax": from_flax}
-        fetch_weights(location, variant=variant, **choice)
-        checkpoint = Checkpoint.open(location.directory, variant=variant, **choice)
-        _check_layers(config, checkpoint, location)
-        model = cls.__new__(cls)
-        model._set_up(config, input_shape=(1, 1), seed=seed, dtype=dtype, param_dtype=param_dtype, backend=backend)
-        plan = make_plan(
-            checkpoint,
-            model._abstract_parameters(),
-            cls.keymap,
-            backbone=cls.base_model_prefix,
-            may_be_fresh=cls.may_be_fresh,
-            ignore_mismatched_sizes=ignore_mismatched_sizes,
-            strict=strict,
-            source=location.name,
-            naming=checkpoint.naming,
+        location, config = locate_with_config(
+            cls, name, config, options, known=parameters(FlaxPreTrainedModel.from_pretrained)
         )
-        model._fill(plan)
+        checkpoint = open_weights(
+            location, variant=variant, use_safetensors=use_safetensors, from_pt=from_pt, from_flax=from_flax
+        )
+        refuse_many_layers(config, checkpoint, location)
+        model = cls(
+            config,
+            input_shape,
+            seed,
+            dtype,
+            _do_init=False,
+            param_dtype=param_dtype,
+            backend=backend,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        fitting = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
+        plan = plan_for(model, model._abstract, checkpoint, location, **fitting)
+        arrays = fill(plan)
+        if _do_init:
+            warn_of_fresh(cls, plan, location.name)
+            arrays |= model._drawn([*plan.fresh, *plan.mismatched])
+        params = unflatten({path: arrays[path] for path in model._abstract if path in arrays})
         model.load_report = LoadReport.of(
             plan,
             source=location.name,
@@ -138,23 +168,26 @@ class FlaxPreTrainedModel(CheckpointSaving):
             plugin=str(resolution.entry.plugin) if resolution else "",
             backend=model.backend_report,
         )
+        if not _do_init:
+            return model, params
+        model._params = params
         return model
 
     @classmethod
-    def _loading_config(
-        cls, location: Location, config: PretrainedConfig | None, overrides: Mapping[str, Any]
-    ) -> PretrainedConfig:
-        """The config that was given, or the checkpoint's, with the fields that were overridden."""
-        if config is None:
-            location.need(CONFIG_NAME)
-            config = cls.config_class.from_dict(read_config(location.directory), name_or_path=location.name)
-        cls._check_config(config)
-        elsewhere = {*parameters(FlaxPreTrainedModel.from_pretrained), *OPTIONS, "framework", "plugin"}
-        refuse_unknown(cls.__name__, overrides, cls.config_class.field_names(), elsewhere=elsewhere)
-        return config.copy_with(**overrides)
+    def register_for_auto_class(cls, auto_class: str | type[AutoModel] = "AutoModel") -> None:
+        """Offers the class to an auto class of this name in this process, as `AutoModel.register` does.
+
+        Nothing about it goes into checkpoints. Raises InputError for a name that no auto class has, RegistrationError
+        when another class is registered for the same model type and task.
+        """
+        found = named_auto_class(auto_class) if isinstance(auto_class, str) else auto_class
+        if not (isinstance(found, type) and issubclass(found, AutoModel)):
+            raise InputError(f"{auto_class!r} is not an auto class such as 'AutoModel' or 'AutoModelForMaskedLM'.")
+        found.register(cls.config_class, cls)
 
     @classmethod
-    def _check_config(cls, config: object) -> None:
+    def check_config(cls, config: object) -> None:
+        """Raises InputError for a config of another class, UnsupportedConfigError for a network not built here."""
         if not isinstance(config, cls.config_class):
             raise InputError(f"{cls.__name__} needs a {cls.config_class.__name__}, not a {type(config).__name__}.")
         for field, value in cls.implemented.items():
@@ -163,78 +196,33 @@ class FlaxPreTrainedModel(CheckpointSaving):
                     f"{cls.__name__} is implemented for {field}={value!r} only; the config has {found!r}."
                 )
 
-    def _abstract_parameters(self) -> dict[str, AbstractParameter]:
-        return {
-            path: AbstractParameter(shape=leaf.shape, dtype=np.dtype(leaf.dtype))
-            for path, leaf in self._abstract.items()
-        }
+    def _set_up(self) -> None:
+        """Everything that follows from config and types."""
+        self.backend_report = backend_here(self._backend, self.dtype)
+        self._graphdef, self._abstract = outline(self._builder(self._config))
+        self._compile()
 
-    def _fill(self, plan: Plan) -> None:
-        """Carries a plan out: tensors are placed, fresh parameters are drawn."""
-        new = {path: self._abstract[path] for path in (*plan.fresh, *plan.mismatched)}
-        arrays = {**fill(plan), **self._fresh(new)}
-        self._params = unflatten({path: arrays[path] for path in self._abstract})
+    def _compile(self) -> None:
+        self._run = jax.jit(self._forward, static_argnames="flags")
 
-    def _set_up(
-        self,
-        config: PretrainedConfig,
-        *,
-        input_shape: tuple[int, int],
-        seed: int,
-        dtype: Any,
-        param_dtype: Any,
-        backend: str,
-    ) -> None:
-        self._check_config(config)
-        self._config = config.copy_with()
-        self.input_shape = input_shape
-        self.seed = seed
-        self.dtype = _floating("dtype", dtype)
-        self.param_dtype = _floating("param_dtype", param_dtype)
-        self.backend_report = _choose_backend(backend, self.dtype)
-        self._graphdef, self._abstract = self._outline()
-        self._run = jax.jit(self._forward, static_argnames=("train", "flags"))
-
-    def _outline(self) -> tuple[Any, dict[str, jax.ShapeDtypeStruct]]:
-        """The graph of modules, and the shapes and types of its parameters by path; nothing is allocated.
-
-        The graph leaves the trace by the side: `nnx.eval_shape` would put the modules together again, only to be split.
-        """
-        graphs: list[Any] = []
-
-        def build() -> dict[str, Any]:
-            graphdef, state = nnx.split(self._build(jax.random.key(0), abstract=True))
-            graphs.append(graphdef)
-            return flatten(nnx.to_pure_dict(state))
-
-        shapes: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(build)
-        return graphs[0], shapes
-
-    def _build(self, key: jax.Array, *, abstract: bool = False) -> nnx.Module:
+    def _builder(self, config: PretrainedConfig) -> Build:
         chosen = self.backend_report.chosen
         attend: AttentionFunction = load_reference(chosen.table.implementation, chosen.plugin)
-        return self.module_class(
-            self._config,
-            dtype=self.dtype,
-            param_dtype=self.param_dtype,
-            attend=attend,
-            rngs=Keys(key, abstract=abstract),
-        )
 
-    def _fresh(self, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
-        """New values for some parameters, as if the whole model were drawn from the seed."""
-        if not wanted:
-            return {}
+        def build(keys: Keys) -> nnx.Module:
+            types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+            return self.module_class(config, **types, attend=attend, rngs=keys)
 
-        def draw(key: jax.Array) -> dict[str, jax.Array]:
-            drawn = flatten(nnx.to_pure_dict(nnx.state(self._build(key))))
-            return {path: drawn[path] for path in wanted}
+        return build
 
-        # All of them are drawn one by one, which compiles once for each shape: one program for hundreds of draws takes
-        # minutes to compile. A few of many are drawn by one program, in which the others are never computed.
-        whole = len(wanted) == len(self._abstract)
-        fresh: dict[str, jax.Array] = (draw if whole else jax.jit(draw))(jax.random.key(self.seed))
-        return fresh
+    def __getstate__(self) -> dict[str, Any]:
+        """What cannot be derived: no compiled programs, no graph; the backend is chosen anew where it is unpickled."""
+        derived = {"_graphdef", "_abstract", "_run", "backend_report"}
+        return {name: value for name, value in self.__dict__.items() if name not in derived}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._set_up()
 
     @property
     def config(self) -> PretrainedConfig:
@@ -243,47 +231,28 @@ class FlaxPreTrainedModel(CheckpointSaving):
 
     @property
     def module(self) -> nnx.Module:
-        """A live NNX module with the current parameters; changing it does not change the model."""
-        module: nnx.Module = nnx.merge(self._graphdef, module_state(self._params))
+        """A live NNX module with the current parameters; changing it does not change the model.
+
+        Put a trained one's parameters back with `model.params = parameters_of(module)`.
+        """
+        module: nnx.Module = nnx.merge(self._graphdef, module_state(self.params))
         return module
 
-    @property
-    def params(self) -> Tree:
-        """The parameters: nested dicts, named as in transformers' Flax trees."""
-        return self._params
+    def enable_gradient_checkpointing(self) -> None:
+        """From now on gradients compute each layer again instead of keeping what is inside it.
 
-    @params.setter
-    def params(self, params: Mapping[str, Any]) -> None:
-        self._params = self._checked(params)
+        They are the same, take less memory and more time (Chen et al. 2016, https://arxiv.org/abs/1604.06174).
+        """
+        self._gradient_checkpointing = True
 
-    def _checked(self, params: Mapping[str, Any]) -> Tree:
-        flat = flatten(params)
-        missing = [path for path in self._abstract if path not in flat]
-        wrong = [
-            f"{path} has shape {list(np.shape(flat[path]))}, not {list(leaf.shape)}"
-            for path, leaf in self._abstract.items()
-            if path in flat and np.shape(flat[path]) != leaf.shape
-        ]
-        if missing or wrong:
-            lines = [f"missing: {listed(missing, limit=4)}"] if missing else []
-            raise CheckpointMismatchError(
-                "\n".join(["These parameters do not fit the model:", *lines, *wrong[:4]]), trace=[*missing, *wrong]
-            )
-        return unflatten({path: jnp.asarray(leaf) for path, leaf in flat.items()})
+    def disable_gradient_checkpointing(self) -> None:
+        """From now on gradients keep what is inside each layer."""
+        self._gradient_checkpointing = False
 
     @property
-    def required_params(self) -> set[tuple[str, ...]]:
-        """Paths that a tree of parameters must have, as tuples of keys."""
-        return {tuple(path.split(".")) for path in self._abstract}
-
-    @property
-    def params_shape_tree(self) -> Tree:
-        """The tree of parameters with shapes and types in place of values."""
-        return unflatten(self._abstract)
-
-    def num_parameters(self) -> int:
-        """Count of single numbers in all parameters."""
-        return sum(leaf.size for leaf in self._abstract.values())
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether gradients compute each layer again."""
+        return self._gradient_checkpointing
 
     def apply(
         self,
@@ -296,12 +265,16 @@ class FlaxPreTrainedModel(CheckpointSaving):
     ) -> Any:
         """The module's result for `inputs` under one `jax.jit`; `flags` are static arguments of the module.
 
-        Differentiable, and usable inside jit, grad and vmap. Raises InputError for `train` without `dropout_rng`.
+        Differentiable, and usable inside jit, grad and vmap. `dropout_rng` is a key of either style and is used with
+        `train` only. Raises InputError for `train` without `dropout_rng`, CheckpointMismatchError for params that do
+        not fit the model.
         """
         if train and dropout_rng is None:
             raise InputError("train=True needs a key: pass dropout_rng=jax.random.key(…).")
-        values = self._params if params is None else params
-        return self._run(values, dict(inputs), dropout_rng, train=train, flags=tuple(sorted(flags.items())))
+        if self._gradient_checkpointing:
+            flags["gradient_checkpointing"] = True
+        values = self.params if params is None else params
+        return self._run(values, dict(inputs), dropout_rng if train else None, flags=tuple(sorted(flags.items())))
 
     def _forward(
         self,
@@ -309,36 +282,9 @@ class FlaxPreTrainedModel(CheckpointSaving):
         inputs: dict[str, Any],
         dropout_rng: jax.Array | None,
         *,
-        train: bool,
         flags: tuple[tuple[str, bool], ...],
     ) -> Any:
+        refuse_misfit(flatten(params), self._abstract)  # while it is traced: a compiled call pays nothing for it
         module: Any = nnx.merge(self._graphdef, module_state(params))
-        rngs = nnx.Rngs(dropout=dropout_rng) if train and dropout_rng is not None else None
-        return module(**inputs, rngs=rngs, **dict(flags))
-
-
-def _check_layers(config: PretrainedConfig, checkpoint: Checkpoint, location: Location) -> None:
-    """Each layer has a tensor at least; checked first, because building many layers takes long, even without values."""
-    layers = getattr(config, "num_hidden_layers", 0)
-    if layers > max(len(checkpoint), MANY_LAYERS):
-        raise CheckpointMismatchError(
-            f"The config of {location.name} has {layers} layers; its weight files have {len(checkpoint)} tensors."
-        )
-
-
-def _choose_backend(asked: str, dtype: np.dtype) -> BackendReport:
-    device = jax.devices()[0]
-    kind = DEVICE_KINDS.get(device.platform, device.platform)
-    found = getattr(device, "compute_capability", None)  # "9.0" on CUDA, absent elsewhere
-    capability = round(float(found) * 10) if kind == "cuda" and found else None
-    return choose_backend(load_catalog(), "flax", asked, dtype=dtype.name, devices=(kind,), capability=capability)
-
-
-def _floating(what: str, dtype: Any) -> np.dtype:
-    try:
-        found: np.dtype = jnp.dtype(dtype)
-    except TypeError as error:
-        raise InputError(f"{what} is {dtype!r}, which is not a type of numbers.") from error
-    if not jnp.issubdtype(found, jnp.floating):
-        raise InputError(f"{what} is {found.name}; models compute in floating-point types.")
-    return found
+        key = None if dropout_rng is None else as_key(dropout_rng, "dropout_rng")
+        return module(**inputs, dropout_rng=key, **dict(flags))

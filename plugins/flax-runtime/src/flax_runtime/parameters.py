@@ -7,9 +7,22 @@ A tree is spelled as transformers spells its Flax trees: `{"encoder": {"layer": 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flax import nnx
 
 Tree = dict[str, Any]
+
+
+def parameters_of(module: nnx.Module) -> Tree:
+    """The parameters of a live NNX module as a model's tree.
+
+    The way back from training `model.module`: `model.params = parameters_of(module)`.
+    """
+    from flax import nnx
+
+    return unflatten(flatten(nnx.to_pure_dict(nnx.state(module, nnx.Param))))
 
 
 def flatten(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:

@@ -22,24 +22,21 @@ from automodels.checkpoint.push import Pushed
 from automodels.checkpoint.push import push_to_hub as upload
 from automodels.checkpoint.sources import LazyTensor
 from automodels.checkpoint.writer import SaveReport, save_tensors
-from automodels.config import PretrainedConfig
 from automodels.errors import InputError, listed
 from automodels.plugins.entries import Plugin
 from flax_runtime.origin import plugin_of
-from flax_runtime.parameters import Tree, flatten
+from flax_runtime.parameter_methods import ParameterMethods
+from flax_runtime.parameters import flatten
 
 Naming = Literal["hub", "flax"]
 _PUSH_OPTIONS = parameters(upload) - {"directory", "repo_id"}
 
 
-class CheckpointSaving:
-    """What a model with `config` and `params` needs in order to be saved."""
+class CheckpointSaving(ParameterMethods):
+    """A model's config and parameters as a checkpoint."""
 
     keymap: ClassVar[KeyMap]
-    base_model_prefix: ClassVar[str] = ""
     param_dtype: np.dtype
-    _config: PretrainedConfig
-    _params: Tree
 
     def save_pretrained(
         self,
@@ -70,20 +67,16 @@ class CheckpointSaving:
             return None
         naming = naming or ("hub" if safe_serialization else "flax")
         plugin = plugin_of(type(self))
+        flat = flatten(self.params if params is None else self._checked(params))
         report = save_tensors(
             save_directory,
-            tensors_of(
-                flatten(self._params if params is None else self._checked(params)),
-                self.keymap,
-                backbone=self.base_model_prefix,
-                naming=naming,
-            ),
+            tensors_of(flat, self.keymap, backbone=self.base_model_prefix, naming=naming),
             format="safetensors" if safe_serialization else "msgpack",
             naming=naming,
             max_shard_size=max_shard_size,
             variant=variant,
             metadata=file_metadata(plugin),
-            files={CONFIG_NAME: self._saved_config(plugin).encode(), **self._saved_files()},
+            files={CONFIG_NAME: self._saved_config(plugin, flat).encode(), **self._saved_files()},
         )
         if push_to_hub:
             upload(save_directory, repo_id or Path(save_directory).resolve().name, **push_options)
@@ -100,10 +93,11 @@ class CheckpointSaving:
             self.save_pretrained(scratch, params, **options)
             return upload(scratch, repo_id, **pushing)
 
-    def _saved_config(self, plugin: Plugin | None) -> str:
+    def _saved_config(self, plugin: Plugin | None, flat: Mapping[str, jax.Array]) -> str:
+        types = {leaf.dtype.name for leaf in flat.values()}
         changes = {
             "architectures": [type(self).__name__.removeprefix("Flax")],
-            "dtype": self.param_dtype.name,
+            "dtype": types.pop() if len(types) == 1 else self.param_dtype.name,
             "automodels": provenance(plugin),
         }
         return self._config.copy_with(**changes).to_json_string()
@@ -111,10 +105,6 @@ class CheckpointSaving:
     def _saved_files(self) -> dict[str, bytes]:
         """Files that belong beside the weights, by name."""
         return {}
-
-    def _checked(self, params: Mapping[str, Any]) -> Tree:
-        """The parameters, if they fit the model."""
-        raise NotImplementedError
 
 
 def tensors_of(

@@ -1,0 +1,108 @@
+"""The steps of `from_pretrained`, one function each.
+
+name → locate_with_config → open_weights → plan_for → fill
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from automodels.arguments import refuse_unknown
+from automodels.checkpoint.config_file import CONFIG_NAME, read_config
+from automodels.checkpoint.keymap import KeyMap
+from automodels.checkpoint.locate import OPTIONS, Location, locate, split_options
+from automodels.checkpoint.needed import fetch_weights
+from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
+from automodels.checkpoint.reader import Checkpoint
+from automodels.config import PretrainedConfig
+from automodels.errors import CheckpointMismatchError, listed
+
+logger = logging.getLogger("automodels")
+
+MANY_LAYERS = 512  # more than any published model has
+
+
+def locate_with_config(
+    model_class: Any,
+    name: str | os.PathLike[str] | Location,
+    config: PretrainedConfig | None,
+    options: Mapping[str, Any],
+    *,
+    known: Collection[str],
+) -> tuple[Location, PretrainedConfig]:
+    """Where a checkpoint lies, and its config or the one given, with the fields that options override.
+
+    Raises CheckpointNotFoundError, HubError, ConfigError, InputError, and UnknownArgumentError for options that are
+    neither where a checkpoint lies nor fields; `known` are arguments that may have been meant.
+    """
+    where, overrides = split_options(options)
+    location = locate(name, **where)
+    config_class = model_class.config_class
+    if config is None:
+        location.need(CONFIG_NAME)
+        config = config_class.from_dict(read_config(location.directory), name_or_path=location.name)
+    model_class.check_config(config)
+    elsewhere = {*known, *OPTIONS, "framework", "plugin"}
+    refuse_unknown(model_class.__name__, overrides, config_class.field_names(), elsewhere=elsewhere)
+    return location, config.copy_with(**overrides)
+
+
+def open_weights(location: Location, *, variant: str | None, **choice: Any) -> Checkpoint:
+    """The weights of a checkpoint, downloaded if need be, with their headers read."""
+    fetch_weights(location, variant=variant, **choice)
+    return Checkpoint.open(location.directory, variant=variant, **choice)
+
+
+def refuse_many_layers(config: PretrainedConfig, checkpoint: Checkpoint, location: Location) -> None:
+    """Each layer has a tensor at least; checked first, because building many layers takes long, even without values."""
+    layers = getattr(config, "num_hidden_layers", 0)
+    if layers > max(len(checkpoint), MANY_LAYERS):
+        raise CheckpointMismatchError(
+            f"The config of {location.name} has {layers} layers; its weight files have {len(checkpoint)} tensors."
+        )
+
+
+def plan_for(
+    model: Any,
+    abstract: Mapping[str, jax.ShapeDtypeStruct],
+    checkpoint: Checkpoint,
+    location: Location,
+    *,
+    strict: bool,
+    ignore_mismatched_sizes: bool,
+) -> Plan:
+    """Which tensor goes into which parameter; raises CheckpointMismatchError before anything is allocated."""
+    keymap: KeyMap = model.keymap
+    return make_plan(
+        checkpoint,
+        {
+            path: AbstractParameter(shape=leaf.shape, dtype=np.dtype(leaf.dtype))
+            for path, leaf in abstract.items()
+        },
+        keymap,
+        backbone=model.base_model_prefix,
+        may_be_fresh=model.may_be_fresh,
+        ignore_mismatched_sizes=ignore_mismatched_sizes,
+        strict=strict,
+        source=location.name,
+        naming=checkpoint.naming,
+    )  # fmt: skip
+
+
+def warn_of_fresh(model_class: type, plan: Plan, source: str) -> None:
+    """Says which parameters did not come from the checkpoint: until they are trained, results mean nothing."""
+    fresh = (*plan.fresh, *plan.mismatched)
+    if fresh:
+        logger.warning(
+            "%s from %s: %s %s fresh, not from the checkpoint; train the model before its results are used.",
+            model_class.__name__,
+            source,
+            listed(fresh, limit=4),
+            "is" if len(fresh) == 1 else "are",
+        )
