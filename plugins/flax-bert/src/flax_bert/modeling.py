@@ -44,6 +44,11 @@ class FlaxBertPreTrainedModel(FlaxPreTrainedModel):
     base_model_prefix = "bert"
     may_be_fresh: ClassVar[tuple[str, ...]] = ("bert.pooler",)  # checkpoints of masked language models lack it
     implemented: ClassVar[Mapping[str, Any]] = {"add_cross_attention": False, "pruned_heads": {}}
+    vocabulary: ClassVar[Mapping[str, int]] = {
+        "embeddings.word_embeddings.embedding": 0,
+        "cls.predictions.bias": 0,
+        "cls.predictions.decoder.kernel": 1,
+    }
     rank: ClassVar[int] = 2
     """Of `input_ids`."""
 
