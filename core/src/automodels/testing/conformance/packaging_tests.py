@@ -1,0 +1,95 @@
+"""The plugin around the model: manifest, imports, key map, backends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from automodels.checkpoint.keymap import TRANSPOSED
+from automodels.checkpoint.reader import Checkpoint
+from automodels.errors import BackendUnavailableError
+from automodels.loading import model_class_of, resolve
+from automodels.plugins.catalog import load_catalog
+from automodels.testing.conformance.comparing import assert_close
+from automodels.testing.conformance.subject import Subject
+from automodels.testing.firewall import import_without
+
+
+class PackagingTests(Subject):
+    """What can be said of a plugin before one of its models computes anything, and of its backends."""
+
+    def test_the_manifest_leads_to_the_class(self, saved: Path) -> None:
+        if not self.in_manifest:
+            pytest.skip("declared: in_manifest = False")
+        entry = self.entry
+        assert entry is not None, f"no manifest of an installed plugin names {self.tested.__qualname__}"
+
+        resolution = resolve(saved, task=entry.task, framework=self.driver.framework, plugin=entry.plugin.name)
+
+        assert resolution.entry.model_type == self.tested.config_class.model_type
+        assert model_class_of(resolution) is self.tested, f"{resolution.entry.model} is another class"
+
+    def test_manifest_config_and_key_map_import_no_framework(self) -> None:
+        modules = {self.tested.config_class.__module__}
+        if (entry := self.entry) is not None and entry.plugin.manifest is not None:
+            tables = [table for table in entry.plugin.manifest.models if table.model_type == entry.model_type]
+            references = [reference for table in tables for reference in (table.config, table.keymap) if reference]
+            modules |= {reference.partition(":")[0] for reference in references}
+
+        report = import_without(*sorted(modules))
+
+        assert report.passed, str(report)
+
+    def test_the_key_map_is_a_bijection_over_all_parameters(self, model: Any) -> None:
+        keymap = getattr(self.tested, "keymap", None)
+        parameters = self.driver.parameters(model)
+
+        tensors = {path: self.tensor_of(path) for path in parameters}
+
+        lost = [path for path, found in tensors.items() if found is None]
+        assert not lost, f"the key map has no tensor for {lost}"
+        names = [found[0] for found in tensors.values() if found is not None]
+        assert len(set(names)) == len(names), f"several parameters are named {sorted(names)}"
+        for path, found in tensors.items():
+            if keymap is None or found is None:
+                continue
+            back = keymap.parameter(found[0]) or ("nothing", None)
+            own = path if self.is_head(path) else path.removeprefix(f"{self.backbone}." if self.backbone else "")
+            assert back[0] == own, f"{path} → {found[0]} → {back[0]}"
+            flat = found[1] is TRANSPOSED and parameters[path].ndim != 2
+            assert not flat, f"{path} has {parameters[path].ndim} axes and cannot be transposed"
+
+    def test_saved_tensors_have_the_names_and_layouts_of_the_key_map(self, model: Any, saved: Path) -> None:
+        checkpoint = Checkpoint.open(saved)
+        expected = {}
+        for path, value in self.driver.parameters(model).items():
+            if (found := self.tensor_of(path)) is not None:
+                expected[found[0]] = value.T if found[1] is TRANSPOSED else value
+
+        assert set(checkpoint) == set(expected), f"saved, or expected, only: {sorted(set(checkpoint) ^ set(expected))}"
+        for name, value in expected.items():
+            array = checkpoint[name].numpy()
+            assert array.shape == value.shape, f"{name} is saved as {list(array.shape)}, not {list(value.shape)}"
+            assert (array == value).all(), f"{name} is saved with other values, or another layout"
+
+    def test_every_declared_backend_loads_or_explains_itself(self, saved: Path, inputs: Any, outputs: Any) -> None:
+        declared = {table.name for _, table in load_catalog().backends(self.driver.framework)}
+        ran, refused = [], {}
+
+        for name in sorted(declared):
+            try:
+                model = self.driver.load(self.tested, saved, backend=name)
+            except BackendUnavailableError as error:
+                refused[name] = error
+            else:
+                assert_close(self.driver.run(model, inputs), outputs, self.tolerances["float32"], f"backend {name}")
+                ran.append(name)
+
+        for name, error in refused.items():
+            reasons = [line for line in error.trace if line.startswith(f"{name} ") and "rejected: " in line]
+            assert reasons, f"{name} is refused without a reason: {error}"
+        assert ran, f"none of the declared backends runs here: {sorted(declared)}"
+        with pytest.raises(BackendUnavailableError):
+            self.driver.load(self.tested, saved, backend="conformance-no-such-backend")
