@@ -1,11 +1,11 @@
 """BERT (Devlin et al. 2018, https://arxiv.org/abs/1810.04805).
 
 Differs from the original Transformer encoder in learned absolute positions, segment embeddings, gelu, and a pooler over
-the first token; normalisation comes after each residual sum. As a decoder its attention is causal, keeps keys and values
-in a cache, and may look at an encoder's states between attention and feed-forward.
+the first token; normalisation comes after each residual sum. As a decoder its attention is causal, may keep keys and
+values in a cache, and may look at an encoder's states between attention and feed-forward.
 
-Shapes: B batch, T query tokens, S key tokens, E an encoder's tokens, D hidden size, N heads, H head size, F feed-forward,
-L layers.
+Shapes: B batch, T query tokens, S key tokens, E an encoder's tokens, W their width, D hidden size, N heads,
+H head size, F feed-forward, L layers.
 """
 
 from __future__ import annotations
@@ -121,9 +121,9 @@ class SelfAttention(nnx.Module):
         source: Float[Array, "B S W"],
         mask: Mask | None,
         head_mask: HeadMask | None,
+        *,
         past: LayerCache | None,
         dropout_rng: jax.Array | None,
-        *,
         output_attentions: bool,
     ) -> tuple[Hidden, LayerCache | None, jax.Array | None]:
         q, k, v = self._split(self.query(x)), self._split(self.key(source)), self._split(self.value(source))
@@ -171,14 +171,14 @@ class Attention(nnx.Module):
         source: Float[Array, "B S W"],
         mask: Mask | None,
         head_mask: HeadMask | None,
+        *,
         past: LayerCache | None,
         dropout_rng: jax.Array | None,
-        *,
         output_attentions: bool,
     ) -> tuple[Hidden, LayerCache | None, jax.Array | None]:
         weights_rng, output_rng = split_key(dropout_rng, 2)
         attended, past, weights = self.self(
-            x, source, mask, head_mask, past, weights_rng, output_attentions=output_attentions
+            x, source, mask, head_mask, past=past, dropout_rng=weights_rng, output_attentions=output_attentions
         )
         return self.output(attended, x, output_rng), past, weights
 
@@ -215,12 +215,14 @@ class Layer(nnx.Module):
         call: Call,
     ) -> tuple[Hidden, LayerCache | None, jax.Array | None, jax.Array | None]:
         own_rng, cross_rng, output_rng = split_key(dropout_rng, 3)
-        flags = {"output_attentions": call.output_attentions}
-        x, past, weights = self.attention(x, x, call.mask, head_mask, past, own_rng, **flags)
+        shown = call.output_attentions
+        x, past, weights = self.attention(
+            x, x, call.mask, head_mask, past=past, dropout_rng=own_rng, output_attentions=shown
+        )
         cross_weights = None
-        if call.encoder_hidden_states is not None:
+        if (states := call.encoder_hidden_states) is not None:
             x, _, cross_weights = self.crossattention(
-                x, call.encoder_hidden_states, call.encoder_mask, head_mask, None, cross_rng, **flags
+                x, states, call.encoder_mask, head_mask, past=None, dropout_rng=cross_rng, output_attentions=shown
             )
         return self.output(self.intermediate(x), x, output_rng), past, weights, cross_weights
 
@@ -244,7 +246,7 @@ class Encoder(nnx.Module):
         """What each layer returns: its hidden states, its part of the cache, attention and cross-attention weights."""
         results = []
         for number, layer in enumerate(self.layer):
-            step = functools.partial(layer.__call__, call=call)
+            step: Callable[..., Any] = functools.partial(layer.__call__, call=call)
             if gradient_checkpointing:
                 step = jax.checkpoint(step)
             head_mask = None if head_masks is None else head_masks[number]
@@ -275,7 +277,7 @@ class BertModule(nnx.Module):
         self.encoder = Encoder(build)
         self.pooler = Pooler(build) if add_pooling_layer else None
 
-    def __call__(
+    def __call__(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
         input_ids: Int[Array, "B T"],
         attention_mask: Int[Array, "B S"] | Bool[Array, "B S"] | None = None,

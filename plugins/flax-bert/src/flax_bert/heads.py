@@ -114,7 +114,7 @@ class ForPreTraining(nnx.Module):
         output = self.bert(*inputs, **options)
         return FlaxBertForPreTrainingOutput(
             self.cls.predictions(output.last_hidden_state, self.bert.embeddings.word_embeddings),
-            self.cls.seq_relationship(output.pooler_output),
+            self.cls.seq_relationship(_pooled(output)),
             **_inner(output),
         )
 
@@ -158,7 +158,7 @@ class ForNextSentencePrediction(nnx.Module):
 
     def __call__(self, *inputs: Any, **options: Any) -> FlaxNextSentencePredictorOutput:
         output = self.bert(*inputs, **options)
-        return FlaxNextSentencePredictorOutput(self.cls.seq_relationship(output.pooler_output), **_inner(output))
+        return FlaxNextSentencePredictorOutput(self.cls.seq_relationship(_pooled(output)), **_inner(output))
 
 
 class ForSequenceClassification(nnx.Module):
@@ -174,7 +174,7 @@ class ForSequenceClassification(nnx.Module):
     ) -> FlaxSequenceClassifierOutput:
         below, above = split_key(dropout_rng, 2)
         output = self.bert(*inputs, dropout_rng=below, **options)
-        logits = self.classifier(dropped(self.dropout, output.pooler_output, above))
+        logits = self.classifier(dropped(self.dropout, _pooled(output), above))
         return FlaxSequenceClassifierOutput(logits, **_inner(output))
 
 
@@ -198,9 +198,9 @@ class ForMultipleChoice(nnx.Module):
     ) -> FlaxMultipleChoiceModelOutput:
         below, above = split_key(dropout_rng, 2)
         given = (input_ids, attention_mask, token_type_ids, position_ids)
-        rows = (None if array is None else array.reshape(-1, array.shape[-1]) for array in given)
+        rows: list[Any] = [None if array is None else array.reshape(-1, array.shape[-1]) for array in given]
         output = self.bert(*rows, *others, dropout_rng=below, **options)
-        scores = self.classifier(dropped(self.dropout, output.pooler_output, above))
+        scores = self.classifier(dropped(self.dropout, _pooled(output), above))
         return FlaxMultipleChoiceModelOutput(scores.reshape(input_ids.shape[:2]), **_inner(output))
 
 
@@ -234,3 +234,8 @@ class ForQuestionAnswering(nnx.Module):
 
 def _inner(output: FlaxBaseModelOutputWithPoolingAndCrossAttentions) -> dict[str, Any]:
     return {"hidden_states": output.hidden_states, "attentions": output.attentions}
+
+
+def _pooled(output: FlaxBaseModelOutputWithPoolingAndCrossAttentions) -> jax.Array:
+    assert output.pooler_output is not None  # the module was built with a pooler
+    return output.pooler_output

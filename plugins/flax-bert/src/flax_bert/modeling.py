@@ -55,7 +55,7 @@ class FlaxBertPreTrainedModel(FlaxPreTrainedModel):
     cached: ClassVar[bool] = False
     """Whether the task takes a cache."""
 
-    def __call__(
+    def __call__(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
         input_ids: Any,
         attention_mask: Any = None,
@@ -288,7 +288,7 @@ def _first(given: bool | None, default: bool) -> bool:
 
 
 def _as_tuple(output: ModelOutput) -> tuple[Any, ...]:
-    """What is in the output, with a cache second, as transformers returns it; in the output itself it may stand later."""
+    """What is in the output, with a cache second, as in transformers' tuples; in the output it may stand later."""
     fields = output.to_tuple()
     cache = output.get("past_key_values")
     return fields if cache is None else (fields[0], cache, *(field for field in fields[1:] if field is not cache))

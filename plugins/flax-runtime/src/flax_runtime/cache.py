@@ -1,7 +1,7 @@
 """KVCache: keys and values of the tokens that a decoder has seen, as an argument and a result of its calls.
 
-Every array has the cache's full length from the start, so that all steps of decoding are one compiled program; a donated
-cache is written in place.
+Every array has the cache's full length from the start, so that all steps of decoding are one compiled program; a cache
+that is donated is written in place.
 
 Shapes: B batch, S slots, T new tokens, N heads, H head size, L layers.
 """
@@ -38,7 +38,7 @@ class LayerCache(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class KVCache:
-    """What `past_key_values` is: a JAX tree, for `jit`, `vmap` and donation; no call changes it, each returns a new one."""
+    """What `past_key_values` is: a JAX tree, to be passed into jit and donated; a call returns a new one."""
 
     keys: tuple[Float[Array, "B S N H"], ...]
     values: tuple[Float[Array, "B S N H"], ...]
