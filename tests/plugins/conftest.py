@@ -14,7 +14,15 @@ from automodels.testing.hub import fake_hub  # noqa: F401  # a fixture
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_default_matmul_precision", "float32")
 _hook = install_import_hook(
-    ["flax_bert.modeling", "flax_runtime.attention", "flax_runtime.pooling", "flax_runtime.outputs"],
+    [
+        "flax_bert.backbone",
+        "flax_bert.heads",
+        "flax_runtime.attention",
+        "flax_runtime.cache",
+        "flax_runtime.masks",
+        "flax_runtime.outputs",
+        "flax_runtime.pooling",
+    ],
     "beartype.beartype",
 )
 

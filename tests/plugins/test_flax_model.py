@@ -17,7 +17,7 @@ from automodels.errors import (
     UnknownArgumentError,
     UnsupportedConfigError,
 )
-from flax_bert import BertConfig, FlaxBertModel
+from flax_bert import BertConfig, FlaxBertForMaskedLM, FlaxBertModel
 
 TINY = dict(
     vocab_size=31, hidden_size=12, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20,
@@ -306,11 +306,16 @@ def test_ten_calls_of_one_shape_compile_once():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("is_decoder", True), ("add_cross_attention", True), ("pruned_heads", {0: [1]})]
+    ("kind", "field", "value"),
+    [
+        (FlaxBertModel, "pruned_heads", {0: [1]}),
+        (FlaxBertForMaskedLM, "pruned_heads", {0: [1]}),
+        (FlaxBertForMaskedLM, "add_cross_attention", True),
+    ],
 )
-def test_switches_that_are_not_implemented_are_refused_by_name(field, value):
-    with pytest.raises(UnsupportedConfigError, match=f"FlaxBertModel is implemented for {field}="):
-        FlaxBertModel(BertConfig(**TINY, **{field: value}))
+def test_switches_that_are_not_implemented_are_refused_by_name(kind, field, value):
+    with pytest.raises(UnsupportedConfigError, match=f"{kind.__name__} is implemented for {field}="):
+        kind(BertConfig(**TINY, **{field: value}))
 
 
 def test_more_layers_than_tensors_are_refused_before_any_layer_is_built(minilm):

@@ -8,6 +8,7 @@ without the backbone's own name in front.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -15,10 +16,11 @@ import numpy as np
 
 from automodels.checkpoint.dtypes import is_floating
 from automodels.checkpoint.formats import Naming
-from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap, Layout
+from automodels.checkpoint.keymap import PLACEHOLDER, SAME, TRANSPOSED, KeyMap, Layout
 from automodels.checkpoint.tensors import TensorView
 from automodels.errors import CheckpointFormatError, CheckpointMismatchError
 
+_NUMBER = re.compile(r"(?<=\.)[0-9]+(?=\.|$)")
 CULPRITS = 3  # of one kind are named in a message; the trace has all
 
 
@@ -192,7 +194,8 @@ def _placed(path: str, backbone: str, parameters: Mapping[str, AbstractParameter
 def _is_new(path: str, backbone: str, may_be_fresh: Collection[str]) -> bool:
     if backbone and not path.startswith(f"{backbone}."):
         return True
-    return any(path == prefix or path.startswith(f"{prefix}.") for prefix in may_be_fresh)
+    spellings = (path, _NUMBER.sub(PLACEHOLDER, path))  # a prefix may say {i} for every layer
+    return any(f"{spelling}.".startswith(f"{prefix}.") for spelling in spellings for prefix in may_be_fresh)
 
 
 def _problem(tensor: TensorView, layout: Layout, parameter: AbstractParameter) -> tuple[str, bool] | None:
