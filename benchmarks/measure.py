@@ -57,6 +57,10 @@ def record(name: str, figures: Mapping[str, Any]) -> None:
     (RESULTS / f"{name}.json").write_text(
         json.dumps({"command": command, "machine": machine, **figures}, indent=2) + "\n"
     )
+    show(figures)
+
+
+def show(figures: Mapping[str, Any]) -> None:
     width = max(map(len, figures))
     for key, value in figures.items():
         print(f"{key:<{width}}  {value:.4g}" if isinstance(value, float) else f"{key:<{width}}  {value}")

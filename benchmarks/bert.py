@@ -1,0 +1,200 @@
+"""BERT-base with random weights in float32: forward, loading, first result, training step, overhead of a call.
+
+Against transformers 4 with Flax under jit and transformers 5 with torch (sdpa; torch.compile where a C++ compiler is
+there). Each is a worker in an environment of its own (see peers/); they measure in turn, one at a time. The matrix
+products of the forward alone, in JAX and in torch, say how much of a difference comes from them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bars import draw
+from measure import RESULTS, medians, record, show
+from workers import Peer, Worker, alternate, running, spread
+
+CELLS = ((1, 128), (8, 128), (1, 512))
+STEP = (8, 128)
+OURS, FLAX, TORCH, COMPILED = "ours", "transformers Flax", "torch", "torch.compile"
+PARTS = ("forward", "load", "first", "step", "overhead")
+Figures = dict[str, Any]
+Groups = dict[str, dict[str, float]]
+
+
+class Bench:
+    """The peers, where the checkpoint lies, how often to measure; figures and groups of bars gather here."""
+
+    def __init__(self, peers: Mapping[str, Peer], scratch: Path, options: argparse.Namespace) -> None:
+        self.peers, self.options = peers, options
+        self.hub, self.msgpack = str(scratch / "hub"), str(scratch / "msgpack")
+        self.figures: Figures = {}
+        self.groups: Groups = {}
+
+    def folder(self, name: str) -> str:
+        """The checkpoint as each reads it: transformers' Flax knows msgpack only."""
+        return self.msgpack if name == FLAX else self.hub
+
+    def make(self) -> None:
+        with running(self.peers) as workers:
+            for name, worker in workers.items():
+                self.figures[f"{name}, versions"] = worker.ask("versions")["versions"]
+            self.size = workers[OURS].ask("make", hub=self.hub, msgpack=self.msgpack)["parameters"]
+        self.figures["parameters, MB"] = self.size / 1e6
+
+    def add(self, what: str, found: Mapping[str, list[float]], goals: Mapping[str, str]) -> dict[str, float]:
+        """Our median in ms, and the others' as ratios to it."""
+        middle = medians(found)
+        self.figures[f"{what}, ours, ms"] = middle[OURS] * 1e3
+        for name, seconds in middle.items():
+            if name != OURS:
+                self.figures[f"{what}, {name} / ours{goals.get(name, '')}"] = seconds / middle[OURS]
+        noise = max(spread(seconds) for seconds in found.values())
+        self.figures[f"{what}, half of the measurements lie within"] = noise
+        self.groups[what] = middle
+        return middle
+
+    def forward(self) -> None:
+        with running(self.peers) as workers:
+            for name, worker in workers.items():
+                worker.ask("imports")
+                worker.ask("load", folder=self.folder(name))
+            self._compare(workers)
+            for batch, tokens in CELLS:
+                what = f"{batch}×{tokens}"
+                asks = {name: _seconds(worker, "forward", batch, tokens) for name, worker in workers.items()}
+                if self.options.compile:
+                    asks[COMPILED] = _seconds(workers[TORCH], "forward", batch, tokens, compiled=True)
+                # The products are measured among the forwards, so that both meet the same disturbance.
+                products = {
+                    f"{name} products": _seconds(workers[name], "products", batch, tokens) for name in (OURS, TORCH)
+                }
+                found = alternate(asks | products, rounds=self.options.rounds)
+                alone = medians({name: found.pop(f"{name} products") for name in (OURS, TORCH)})
+                middle = self.add(f"forward {what}", found, {FLAX: " (goal 1)", TORCH: " (goal 1)"})
+                self.figures[f"products {what}, jax alone, ms"] = alone[OURS] * 1e3
+                self.figures[f"products {what}, torch / jax"] = alone[TORCH] / alone[OURS]
+                self.figures[f"products {what}, share of our forward"] = alone[OURS] / middle[OURS]
+
+    def _compare(self, workers: Mapping[str, Worker]) -> None:
+        """All compute the same, or there is nothing to compare."""
+        numbers = {
+            name: _flat(worker.ask("digest", batch=8, tokens=128)["numbers"]) for name, worker in workers.items()
+        }
+        for name in (FLAX, TORCH):
+            largest = max(abs(a - b) for a, b in zip(numbers[OURS], numbers[name], strict=True))
+            self.figures[f"largest difference of a number, ours and {name}"] = largest
+            if largest > 1e-4:
+                sys.exit(f"The outputs of {name} and ours differ by {largest}: there is nothing to compare.")
+
+    def load(self) -> None:
+        """from_pretrained in fresh processes that have imported everything."""
+        runs = {name: partial(self._load, name, self.folder(name)) for name in self.peers}
+        runs["ours, msgpack"] = partial(self._load, OURS, self.msgpack)
+        peaks: dict[str, list[float]] = {name: [] for name in runs}
+
+        def seconds(name: str) -> float:
+            found, peak = runs[name]()
+            peaks[name].append(peak)
+            return found
+
+        found = alternate({name: partial(seconds, name) for name in runs}, rounds=self.options.processes)
+        self.add("from_pretrained", found, {FLAX: " (goal 15)"})
+        for name, peak in medians(peaks).items():
+            self.figures[f"from_pretrained, {name}, peak anonymous memory / parameters"] = peak / self.size
+
+    def _load(self, name: str, folder: str) -> tuple[float, float]:
+        with running({name: self.peers[name]}) as workers:
+            workers[name].ask("imports")
+            answer, peak = workers[name].peak(lambda: workers[name].ask("load", folder=folder))
+            return answer["seconds"], peak
+
+    def first(self) -> None:
+        """From the start of a process: import, load, compile, compute 1×128."""
+        asks = {name: partial(self._first, name) for name in self.peers}
+        self.add("start to first result", alternate(asks, rounds=self.options.processes), {FLAX: " (goal 2)"})
+
+    def _first(self, name: str) -> float:
+        with running({name: self.peers[name]}) as workers:
+            workers[name].ask("first", folder=self.folder(name), batch=1, tokens=128)
+            return workers[name].age()
+
+    def step(self) -> None:
+        """Forward with dropout, backward, adamw."""
+        batch, tokens = STEP
+        with running({name: self.peers[name] for name in (OURS, FLAX)}) as workers:
+            asks = {
+                name: _seconds(worker, "train", batch, tokens, folder=self.folder(name))
+                for name, worker in workers.items()
+            }
+            found = alternate(asks, rounds=max(3, self.options.rounds // 2))
+        self.add(f"training step {batch}×{tokens}", found, {FLAX: " (goal 1)"})
+
+    def overhead(self) -> None:
+        with running({OURS: self.peers[OURS]}) as workers:
+            found = workers[OURS].ask("overhead", calls=2000)
+        self.figures["call of a 12-layer model with nothing to compute, ms"] = found["call"] * 1e3
+        self.figures["its executable alone, ms"] = found["bare"] * 1e3
+        self.figures["overhead of a call, ms (limit 0.3)"] = (found["call"] - found["bare"]) * 1e3
+
+
+def _seconds(worker: Worker, do: str, batch: int, tokens: int, **more: Any) -> Callable[[], float]:
+    return lambda: float(worker.ask(do, batch=batch, tokens=tokens, **more)["seconds"])
+
+
+def _flat(numbers: Any) -> Iterator[float]:
+    for number in numbers:
+        if isinstance(number, list):
+            yield from _flat(number)
+        else:
+            yield number
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    made = Path(sys.prefix)  # where tox has put both
+    parser.add_argument("--flax-peer", metavar="PYTHON", default=str(made / "flax-peer" / "bin" / "python"))
+    parser.add_argument("--torch-peer", metavar="PYTHON", default=str(made / "torch-peer" / "bin" / "python"))
+    parser.add_argument("--rounds", type=int, default=15, help="measurements of each forward")
+    parser.add_argument("--processes", type=int, default=3, help="processes of each that load, or start")
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"only these of {', '.join(PARTS)}; nothing is recorded"
+    )
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}")
+    for python in (options.flax_peer, options.torch_peer):
+        if not shutil.which(python):
+            parser.error(f"no interpreter at {python}: `tox run -e bench-bert` makes both environments")
+    options.compile = options.compile and shutil.which("c++") is not None
+    return options
+
+
+def main() -> None:
+    options = _options()
+    peers = {
+        OURS: Peer(python=sys.executable, file="ours.py"),
+        FLAX: Peer(python=options.flax_peer, file="hf_flax.py"),
+        TORCH: Peer(python=options.torch_peer, file="hf_torch.py"),
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(peers, Path(scratch), options)
+        bench.make()
+        for part in options.parts or PARTS:
+            getattr(bench, part)()
+    if options.parts:
+        show(bench.figures)
+        return
+    record("bert", bench.figures)
+    (RESULTS / "bert.svg").write_text(draw("BERT-base, float32: seconds, median", bench.groups))
+
+
+if __name__ == "__main__":
+    main()
