@@ -32,7 +32,7 @@ def outline(build: Build) -> tuple[Any, Abstract]:
 
 
 def draw(build: Build, key: jax.Array, wanted: Collection[str], *, of: int) -> dict[str, jax.Array]:
-    """New values for the parameters `wanted`: the same as if all parameters, `of` them in number, were drawn."""
+    """New values for the parameters `wanted`, `of` the model's number: but for rounding, as if all were drawn."""
     if not wanted:
         return {}
 
