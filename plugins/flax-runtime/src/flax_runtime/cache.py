@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ class LayerCache(NamedTuple):
     length: Int[Array, ""]
     """Slots that hold a token, before this call."""
 
-    def extended(self, keys: Float[Array, "B T N H"], values: Float[Array, "B T N H"]) -> Self:
+    def extended(self, keys: Float[Array, "B T N H"], values: Float[Array, "B T N H"]) -> LayerCache:
         """The same slots with T tokens written behind those that are there; `length` stays."""
         return self._replace(keys=self._written(self.keys, keys), values=self._written(self.values, values))
 
@@ -46,7 +46,7 @@ class KVCache:
     """Slots that hold a token; the next one is written behind them."""
 
     @classmethod
-    def empty(cls, *, layers: int, batch: int, max_length: int, heads: int, head_size: int, dtype: Any) -> Self:
+    def empty(cls, *, layers: int, batch: int, max_length: int, heads: int, head_size: int, dtype: Any) -> KVCache:
         """A cache without tokens, for `max_length` of them."""
         shape = (batch, max_length, heads, head_size)
         # One array each, and not one for all: a donated buffer may be given only once.

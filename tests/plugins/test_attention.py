@@ -1,0 +1,84 @@
+"""Attention functions against the plain formula in numpy, in float64, head by head."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flax_runtime.attention import AttentionFunction, attention_weights, weighted_values, xla_attention
+
+B, T, S, N, H = 2, 3, 5, 4, 6
+
+
+@pytest.fixture
+def arrays():
+    random = np.random.default_rng(0)
+    return [random.normal(size=(B, length, N, H)).astype(np.float32) for length in (T, S, S)]
+
+
+def formula(q, k, v, mask, bias=0.0, scale=H**-0.5):
+    """(result, weights)."""
+    q, k, v = (array.astype(np.float64) for array in (q, k, v))
+    weights = np.zeros((B, N, T, S))
+    for b in range(B):
+        for n in range(N):
+            scores = q[b, :, n] @ k[b, :, n].T * scale + np.broadcast_to(bias, (B, N, T, S))[b, n]
+            scores = np.where(np.broadcast_to(mask, (B, N, T, S))[b, n], scores, -1e30)
+            powers = np.exp(scores - scores.max(-1, keepdims=True))
+            weights[b, n] = powers / powers.sum(-1, keepdims=True)
+    return np.einsum("bnts,bsnh->btnh", weights, v), weights
+
+
+@pytest.mark.parametrize("shape", [(B, 1, 1, S), (1, 1, T, S), (B, N, T, S), (B, 1, T, S)])
+def test_masked_keys_get_no_weight(arrays, shape):
+    mask = np.random.default_rng(1).random(shape) < 0.6
+    mask[..., 0] = True
+    expected, weights = formula(*arrays, mask)
+
+    result = xla_attention(*map(jnp.asarray, arrays), mask=jnp.asarray(mask))
+    found = attention_weights(*map(jnp.asarray, arrays[:2]), mask=jnp.asarray(mask))
+
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    np.testing.assert_allclose(found, weights, atol=1e-6)
+    assert (np.asarray(found)[~np.broadcast_to(mask, found.shape)] == 0).all()
+
+
+def test_bias_and_scale_enter_the_scores(arrays):
+    bias = np.random.default_rng(2).normal(size=(1, N, T, S)).astype(np.float32)
+    expected, _ = formula(*arrays, True, bias, scale=0.7)
+
+    result = xla_attention(*map(jnp.asarray, arrays), bias=jnp.asarray(bias), scale=0.7)
+
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_a_query_whose_keys_are_all_masked_gets_their_mean(arrays):
+    result = xla_attention(*map(jnp.asarray, arrays), mask=jnp.zeros((1, 1, 1, S), bool))
+
+    np.testing.assert_allclose(result, np.repeat(arrays[2].mean(1, keepdims=True), T, 1), atol=1e-6)
+
+
+def test_scores_too_large_for_half_precision_stay_finite(arrays):
+    q, k, v = (jnp.asarray(array * 60, jnp.float16) for array in arrays)
+
+    result = xla_attention(q, k, v)
+
+    assert result.dtype == jnp.float16
+    assert bool(jnp.isfinite(result).all())
+
+
+def test_dropout_sets_weights_to_zero_and_keeps_their_mean():
+    weights = jnp.full((1, 1, 200, 200), 1 / 200)
+    values = jnp.ones((1, 200, 1, 1))
+
+    dropped = weighted_values(weights, values, dropout_rate=0.25, dropout_rng=jax.random.key(0))
+
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.02)
+    assert float(dropped.std()) == pytest.approx(np.sqrt(0.25 / 0.75 / 200), rel=0.2)
+    np.testing.assert_allclose(weighted_values(weights, values, dropout_rate=0.25), 1, rtol=1e-6)
+
+
+def test_the_function_has_the_signature_that_every_backend_has():
+    assert isinstance(xla_attention, AttentionFunction)

@@ -1,0 +1,43 @@
+"""Masks, against the sentences that define them, place by place."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flax_runtime.masks import causal_mask, combined, padding_mask
+
+
+def test_padding_is_hidden_from_every_query():
+    mask = padding_mask(jnp.asarray([[1, 1, 0], [7, 0, 0]]))
+
+    assert mask.shape == (2, 1, 1, 3)
+    assert mask.tolist() == [[[[True, True, False]]], [[[True, False, False]]]]
+
+
+@pytest.mark.parametrize(("queries", "keys", "offset"), [(4, 4, 0), (1, 6, 3), (3, 7, 2), (1, 1, 0)])
+def test_a_query_sees_its_own_place_and_those_before_it(queries, keys, offset):
+    mask = causal_mask(queries, keys, offset)
+
+    assert mask.shape == (1, 1, queries, keys)
+    for query in range(queries):
+        for key in range(keys):
+            assert bool(mask[0, 0, query, key]) == (key <= offset + query)
+
+
+def test_the_offset_may_be_a_value_that_only_the_compiled_program_knows():
+    jitted = jax.jit(lambda offset: causal_mask(2, 5, offset))
+
+    np.testing.assert_array_equal(jitted(jnp.asarray(2)), causal_mask(2, 5, 2))
+
+
+def test_combined_masks_hide_what_any_of_them_hides():
+    padding, causal = padding_mask(jnp.asarray([[0, 1, 1]])), causal_mask(3, 3)
+
+    both = combined(padding, None, causal)
+
+    assert both[0, 0].tolist() == [[False, False, False], [False, True, False], [False, True, True]]
+    assert combined(None, causal) is causal
+    assert combined(None, None) is None
