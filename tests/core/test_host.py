@@ -206,6 +206,23 @@ def model_loaded(model):
     assert sys.modules["bad_toy.hooks"].seen == ["the model"]
 
 
+def test_an_observer_sees_the_model_where_the_caller_gets_a_pair(site, checkpoint):
+    hooks = "seen = []\n@hookimpl\ndef model_loaded(model, report):\n    seen.append((model, report))\n"
+    modeling = """
+class ToyModel:
+    load_report = "the report"
+    @classmethod
+    def from_pretrained(cls, location, *, config, resolution, _do_init=True):
+        return cls() if _do_init else (cls(), {"weight": 1})
+"""
+    site.toy("bad-toy", head=HOOKED, files={"hooks.py": IMPL + hooks, "modeling.py": modeling})
+
+    model, params = automodels.AutoModel.from_pretrained(checkpoint(), _do_init=False)
+
+    assert params == {"weight": 1}
+    assert sys.modules["bad_toy.hooks"].seen == [(model, "the report")]
+
+
 @pytest.mark.parametrize("body", ["raise ValueError('no')", "raise SystemExit(1)", "return 7", "return [1]"])
 def test_a_hook_that_fails_is_an_error_that_names_plugin_and_hook(site, checkpoint, body):
     plugin = active(site, checkpoint, f"@hookimpl\ndef configure_load(config): {body}\n")

@@ -108,6 +108,18 @@ def test_a_part_that_may_be_fresh_is_fresh_when_it_is_missing():
     assert plan.fresh == ("pooler.kernel", "poolers.kernel")
 
 
+def test_a_part_of_every_layer_may_be_fresh():
+    new = {"layer.0.cross.kernel": (3, 3), "layer.11.cross.bias": (3,), "layer.0.crossing.bias": (3,)}
+
+    error = refusal(tensors(TENSORS), parameters(PARAMETERS | new), may_be_fresh=("layer.{i}.cross",))
+    plan = make_plan(
+        tensors(TENSORS), parameters(PARAMETERS | new), KEYMAP, may_be_fresh=("layer.{i}.cross", "layer.0.crossing")
+    )
+
+    assert error.trace == ("missing: layer.0.crossing.bias",)
+    assert plan.fresh == ("layer.0.cross.kernel", "layer.11.cross.bias", "layer.0.crossing.bias")
+
+
 def test_a_wrong_shape_is_told_as_the_file_has_it():
     error = refusal(tensors(TENSORS | {"layer.0.dense.weight": (3, 5)}), parameters(PARAMETERS))
 

@@ -1,7 +1,7 @@
 """FlaxPreTrainedModel: a config, a graph of NNX modules without values, and the values as a plain tree.
 
-Execution is functional: a call merges graph and values inside one `jax.jit`. The module never holds the values that a
-call computes with, so `params=` can be any tree of the same form: differentiated, averaged, donated, sharded.
+What it can do with them stands in CallMethods, ParameterMethods, CheckpointSaving and DecoderMethods; here it is made,
+loaded, pickled and registered.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Self, overload
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
@@ -27,18 +26,18 @@ from automodels.plugins.host import load_reference
 from automodels.plugins.resolve import Resolution
 from flax_runtime.attention import AttentionFunction
 from flax_runtime.building import Build, outline
+from flax_runtime.call_methods import CallMethods
 from flax_runtime.decoder_methods import DecoderMethods
 from flax_runtime.devices import backend_here
 from flax_runtime.filling import fill
-from flax_runtime.fitting import refuse_misfit
-from flax_runtime.keys import Keys, as_key
+from flax_runtime.keys import Keys
 from flax_runtime.loading import locate_with_config, open_weights, plan_for, refuse_many_layers, warn_of_fresh
 from flax_runtime.numbers import floating, sizes, whole
-from flax_runtime.parameters import Tree, flatten, module_state, unflatten
+from flax_runtime.parameters import Tree, unflatten
 from flax_runtime.saving import CheckpointSaving
 
 
-class FlaxPreTrainedModel(CheckpointSaving, DecoderMethods):
+class FlaxPreTrainedModel(CallMethods, CheckpointSaving, DecoderMethods):
     """Base of every Flax model; a model names its config, module and key map, and writes out `__call__`."""
 
     framework: ClassVar[str] = "flax"
@@ -202,9 +201,6 @@ class FlaxPreTrainedModel(CheckpointSaving, DecoderMethods):
         self._graphdef, self._abstract = outline(self._builder(self._config))
         self._compile()
 
-    def _compile(self) -> None:
-        self._run = jax.jit(self._forward, static_argnames="flags")
-
     def _builder(self, config: PretrainedConfig) -> Build:
         chosen = self.backend_report.chosen
         attend: AttentionFunction = load_reference(chosen.table.implementation, chosen.plugin)
@@ -228,63 +224,3 @@ class FlaxPreTrainedModel(CheckpointSaving, DecoderMethods):
     def config(self) -> PretrainedConfig:
         """The model's own copy of its config."""
         return self._config
-
-    @property
-    def module(self) -> nnx.Module:
-        """A live NNX module with the current parameters; changing it does not change the model.
-
-        Put a trained one's parameters back with `model.params = parameters_of(module)`.
-        """
-        module: nnx.Module = nnx.merge(self._graphdef, module_state(self.params))
-        return module
-
-    def enable_gradient_checkpointing(self) -> None:
-        """From now on gradients compute each layer again instead of keeping what is inside it.
-
-        They are the same, take less memory and more time (Chen et al. 2016, https://arxiv.org/abs/1604.06174).
-        """
-        self._gradient_checkpointing = True
-
-    def disable_gradient_checkpointing(self) -> None:
-        """From now on gradients keep what is inside each layer."""
-        self._gradient_checkpointing = False
-
-    @property
-    def is_gradient_checkpointing(self) -> bool:
-        """Whether gradients compute each layer again."""
-        return self._gradient_checkpointing
-
-    def apply(
-        self,
-        inputs: Mapping[str, Any],
-        *,
-        params: Mapping[str, Any] | None = None,
-        dropout_rng: jax.Array | None = None,
-        train: bool = False,
-        **flags: bool,
-    ) -> Any:
-        """The module's result for `inputs` under one `jax.jit`; `flags` are static arguments of the module.
-
-        Differentiable, and usable inside jit, grad and vmap. `dropout_rng` is a key of either style and is used with
-        `train` only. Raises InputError for `train` without `dropout_rng`, CheckpointMismatchError for params that do
-        not fit the model.
-        """
-        if train and dropout_rng is None:
-            raise InputError("train=True needs a key: pass dropout_rng=jax.random.key(…).")
-        if self._gradient_checkpointing:
-            flags["gradient_checkpointing"] = True
-        values = self.params if params is None else params
-        return self._run(values, dict(inputs), dropout_rng if train else None, flags=tuple(sorted(flags.items())))
-
-    def _forward(
-        self,
-        params: Mapping[str, Any],
-        inputs: dict[str, Any],
-        dropout_rng: jax.Array | None,
-        *,
-        flags: tuple[tuple[str, bool], ...],
-    ) -> Any:
-        refuse_misfit(flatten(params), self._abstract)  # while it is traced: a compiled call pays nothing for it
-        module: Any = nnx.merge(self._graphdef, module_state(params))
-        key = None if dropout_rng is None else as_key(dropout_rng, "dropout_rng")
-        return module(**inputs, dropout_rng=key, **dict(flags))
