@@ -96,13 +96,13 @@ def weights_of(outputs: dict[str, Any], mask: np.ndarray, *, decoder: bool) -> d
 
 
 def steps(model: Any, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Decoding: three tokens together, then one at a time, each after what the cache holds."""
+    """Decoding: a prompt of four tokens, then one at a time, each after what the cache holds."""
     ids, mask = given["input_ids"], given["attention_mask"]
-    prepared = model.prepare_inputs_for_generation(jnp.asarray(ids[:, :3]), ids.shape[1] + 2, jnp.asarray(mask[:, :3]))
+    prepared = model.prepare_inputs_for_generation(jnp.asarray(ids[:, :4]), ids.shape[1] + 2, jnp.asarray(mask[:, :4]))
     prepared["attention_mask"] = prepared["attention_mask"].at[:, : ids.shape[1]].set(mask)
     across = {name: array for name, array in given.items() if name.startswith("encoder_")}
     found, positions = [], []
-    for start, stop in [(0, 3)] + [(at, at + 1) for at in range(3, ids.shape[1])]:
+    for start, stop in [(0, 4)] + [(at, at + 1) for at in range(4, ids.shape[1])]:
         positions.append(np.asarray(prepared["position_ids"]))
         output = decode(model, ids[:, start:stop], prepared, across)
         found.append(np.asarray(output.logits))

@@ -23,7 +23,7 @@ ODD = dict(
 )
 ONE_HEAD = dict(
     vocab_size=23,
-    hidden_size=6,
+    hidden_size=9,
     num_attention_heads=1,
     num_hidden_layers=1,
     intermediate_size=10,
@@ -41,7 +41,7 @@ def inputs(config: Any, *, choices: int = 0) -> dict[str, np.ndarray]:
     """A batch: one sequence without padding, one padded at the end, one at the start; with `choices`, [B, choices, T]."""
     rng = np.random.default_rng(0)
     shape = (2, choices, TOKENS) if choices else (3, TOKENS)
-    ids = rng.integers(0, config.vocab_size, shape)
+    ids = rng.integers(1, config.vocab_size, shape)  # PyTorch keeps gradients from the row of the padding token, 0
     mask = np.ones_like(ids)
     mask.reshape(-1, TOKENS)[1, 4:] = 0
     mask.reshape(-1, TOKENS)[2, :3] = 0

@@ -148,10 +148,10 @@ def test_generation_steps_give_the_logits_and_the_cache_of_the_reference_impleme
     across = {name: array for name, array in inputs.items() if name.startswith("encoder_")}
     slots = expected["mask"].shape[1]
 
-    prepared = model.prepare_inputs_for_generation(jnp.asarray(ids[:, :3]), slots, jnp.asarray(mask[:, :3]))
+    prepared = model.prepare_inputs_for_generation(jnp.asarray(ids[:, :4]), slots, jnp.asarray(mask[:, :4]))
     prepared["attention_mask"] = jnp.asarray(expected["mask"])  # rows that end in padding, too
     logits, positions = [], []
-    for start, stop in [(0, 3), *((at, at + 1) for at in range(3, ids.shape[1]))]:
+    for start, stop in [(0, 4), *((at, at + 1) for at in range(4, ids.shape[1]))]:
         positions.append(prepared["position_ids"])
         output = model(ids[:, start:stop], **prepared, **across)
         logits.append(output.logits)
