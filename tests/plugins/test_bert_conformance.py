@@ -17,17 +17,23 @@ TINY = dict(
     vocab_size=31, hidden_size=12, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20,
     max_position_embeddings=16,
 )  # fmt: skip
+SHALLOW = {**TINY, "num_hidden_layers": 1}  # for heads: what two layers do, the backbone shows
+FIVE_LABELS = {**SHALLOW, "num_labels": 5}
+UNTIED = {**SHALLOW, "tie_word_embeddings": False}
+DECODER = {**TINY, "is_decoder": True}
+CROSS = {**SHALLOW, "is_decoder": True, "add_cross_attention": True, "cross_attention_hidden_size": 9}
 
 
 class BertConformance(FlaxModelConformance):
     """What all classes of BERT have in common: the config, segments, and both kinds of padding."""
 
-    fields = TINY
+    fields = SHALLOW
     padding = ("right", "left")
 
     @pytest.fixture(autouse=True)
-    def compile_quickly(self) -> Iterator[None]:
+    def compile_quickly(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         """The backbone is compiled as users compile it; for the tasks above it, quick compilation is enough."""
+        monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # for the other process
         optimized = self.tested is FlaxBertModel
         jax.config.update("jax_disable_most_optimizations", not optimized)
         yield
@@ -55,6 +61,7 @@ class BertConformance(FlaxModelConformance):
 
 class TestBertModel(BertConformance):
     model_class = FlaxBertModel
+    fields = TINY
 
 
 class TestBertForSentenceEmbedding(BertConformance):
@@ -76,7 +83,7 @@ class TestBertForMaskedLMUntied(BertConformance):
     """The decoder has a matrix of its own."""
 
     model_class = flax_bert.FlaxBertForMaskedLM
-    fields = {**TINY, "tie_word_embeddings": False}
+    fields = UNTIED
 
 
 class TestBertForNextSentencePrediction(BertConformance):
@@ -86,7 +93,7 @@ class TestBertForNextSentencePrediction(BertConformance):
 
 class TestBertForSequenceClassification(BertConformance):
     model_class = flax_bert.FlaxBertForSequenceClassification
-    fields = {**TINY, "num_labels": 5}
+    fields = FIVE_LABELS
     first_token_outputs = ("logits",)
 
 
@@ -103,7 +110,7 @@ class TestBertForMultipleChoice(BertConformance):
 
 class TestBertForTokenClassification(BertConformance):
     model_class = flax_bert.FlaxBertForTokenClassification
-    fields = {**TINY, "num_labels": 5}
+    fields = FIVE_LABELS
 
 
 class TestBertForQuestionAnswering(BertConformance):
@@ -112,14 +119,16 @@ class TestBertForQuestionAnswering(BertConformance):
 
 class TestBertForCausalLM(BertConformance):
     model_class = flax_bert.FlaxBertForCausalLM
-    fields = {**TINY, "is_decoder": True}
+    fields = DECODER
+    cache = True
 
 
 class TestBertForCausalLMWithCrossAttention(BertConformance):
     """A decoder that attends to an encoder of another width."""
 
     model_class = flax_bert.FlaxBertForCausalLM
-    fields = {**TINY, "is_decoder": True, "add_cross_attention": True, "cross_attention_hidden_size": 9}
+    fields = CROSS
+    cache = True
 
     def example_inputs(self, config: Any) -> dict[str, Any]:
         inputs = super().example_inputs(config)
