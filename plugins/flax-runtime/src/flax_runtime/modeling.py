@@ -18,10 +18,9 @@ from flax import nnx
 
 from automodels.arguments import parameters, refuse_unknown
 from automodels.backends import BackendReport, choose_backend
-from automodels.checkpoint.config_file import CONFIG_NAME, read_config
 from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import OPTIONS, Location, locate, split_options
-from automodels.checkpoint.needed import fetch_weights
+from automodels.checkpoint.opening import open_checkpoint
 from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
 from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.report import LoadReport
@@ -113,8 +112,7 @@ class FlaxPreTrainedModel(CheckpointSaving):
         location = locate(name, **where)
         config = cls._loading_config(location, config, overrides)
         choice: dict[str, Any] = {"use_safetensors": use_safetensors, "from_pt": from_pt, "from_flax": from_flax}
-        fetch_weights(location, variant=variant, **choice)
-        checkpoint = Checkpoint.open(location.directory, variant=variant, **choice)
+        checkpoint = open_checkpoint(location, variant=variant, **choice)
         _check_layers(config, checkpoint, location)
         model = cls.__new__(cls)
         model._set_up(config, input_shape=(1, 1), seed=seed, dtype=dtype, param_dtype=param_dtype, backend=backend)
@@ -146,8 +144,7 @@ class FlaxPreTrainedModel(CheckpointSaving):
     ) -> PretrainedConfig:
         """The config that was given, or the checkpoint's, with the fields that were overridden."""
         if config is None:
-            location.need(CONFIG_NAME)
-            config = cls.config_class.from_dict(read_config(location.directory), name_or_path=location.name)
+            config = cls.config_class.from_dict(location.config, name_or_path=location.name)
         cls._check_config(config)
         elsewhere = {*parameters(FlaxPreTrainedModel.from_pretrained), *OPTIONS, "framework", "plugin"}
         refuse_unknown(cls.__name__, overrides, cls.config_class.field_names(), elsewhere=elsewhere)
