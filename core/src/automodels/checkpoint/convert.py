@@ -66,7 +66,7 @@ def convert(
     source_directory: str | os.PathLike[str],
     target_directory: str | os.PathLike[str],
     *,
-    format: FormatName = "safetensors",  # noqa: A002  # as the formats are called everywhere
+    format: FormatName = "safetensors",  # noqa: A002  # as in save_tensors  # as the formats are called everywhere
     naming: Literal["hub", "flax"] | None = None,
     keymap: KeyMap | None = None,
     max_shard_size: int | str = DEFAULT_SHARD_SIZE,
@@ -156,7 +156,7 @@ def _checked_dtype(dtype: str | None) -> np.dtype[Any] | None:
     return found
 
 
-def _naming(asked: str | None, format: str, source: Naming) -> Naming:  # noqa: A002
+def _naming(asked: str | None, format: str, source: Naming) -> Naming:  # noqa: A002  # as in save_tensors
     if asked is None:
         return Naming.FLAX if format == "msgpack" else source
     check_choice("naming", asked, ("hub", "flax"))
