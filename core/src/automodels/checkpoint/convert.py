@@ -66,7 +66,7 @@ def convert(
     source_directory: str | os.PathLike[str],
     target_directory: str | os.PathLike[str],
     *,
-    format: FormatName = "safetensors",  # noqa: A002  # as in save_tensors  # as the formats are called everywhere
+    format: FormatName = "safetensors",  # noqa: A002  # as in save_tensors
     naming: Literal["hub", "flax"] | None = None,
     keymap: KeyMap | None = None,
     max_shard_size: int | str = DEFAULT_SHARD_SIZE,
