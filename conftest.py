@@ -1,4 +1,4 @@
-"""The documentation, executed: `python -m pytest README.md docs plugins/flax-bert/src`.
+"""The documentation, executed: `python -m pytest README.md docs core plugins`.
 
 Blocks of Markdown, by their language; all blocks of a page share one namespace and one temporary working directory:
 

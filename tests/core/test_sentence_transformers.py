@@ -228,9 +228,9 @@ def test_a_module_outside_the_checkpoint_is_refused_before_anything_there_is_rea
 @pytest.mark.parametrize(
     ("content", "kind", "said"),
     [
-        ("{}", ConfigFileError, "is not a JSON array"),
-        ("null", ConfigFileError, "is not a JSON array"),
-        ('[],"x":[]', ConfigFileError, "is not a JSON array"),
+        ("{}", ConfigFileError, "holds an object, not an array"),
+        ("null", ConfigFileError, "holds null, not an array"),
+        ('[],"x":[]', ConfigFileError, "is not strict JSON"),
         ("[", ConfigFileError, "is not strict JSON"),
         ("[NaN]", ConfigFileError, "is not strict JSON"),
         ("", ConfigFileError, "is not strict JSON"),
@@ -351,9 +351,9 @@ def test_a_missing_pooling_file_is_named(folder):
 def test_a_list_of_modules_that_cannot_be_opened_is_named(folder):
     (folder / "modules.json").unlink()
     (folder / "modules.json").symlink_to("nowhere")
-    with pytest.raises(ConfigFileError, match=r"modules\.json cannot be read: No such file"):
+    with pytest.raises(CheckpointNotFoundError, match=r"modules\.json is missing"):
         read_settings(folder)
     (folder / "modules.json").unlink()
     (folder / "modules.json").mkdir()
-    with pytest.raises(ConfigFileError, match=r"modules\.json cannot be read"):
+    with pytest.raises(ConfigFileError, match=r"modules\.json is not a regular file"):
         read_settings(folder)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automodels.checkpoint.shards import WeightNames, natural, parse_size, plan_shards
+from automodels.checkpoint.formats import MSGPACK, SAFETENSORS, checked_variant, new_variant
+from automodels.checkpoint.shards import natural, parse_size, plan_shards
 from automodels.errors import InputError
 
 NAMES = st.text("ab.01_", min_size=1, max_size=6)
@@ -101,19 +102,20 @@ def test_a_plan_has_every_tensor_once_keeps_the_size_and_does_not_depend_on_the_
 
 
 @pytest.mark.parametrize(
-    ("names", "single", "shard", "index"),
+    ("form", "variant", "single", "shard", "index"),
     [
-        (WeightNames(suffix="safetensors"),
+        (SAFETENSORS, None,
          "model.safetensors", "model-00002-of-00003.safetensors", "model.safetensors.index.json"),
-        (WeightNames(suffix="safetensors", variant="fp16"),
+        (SAFETENSORS, "fp16",
          "model.fp16.safetensors", "model.fp16-00002-of-00003.safetensors", "model.safetensors.index.fp16.json"),
-        (WeightNames(suffix="msgpack"),
+        (MSGPACK, None,
          "flax_model.msgpack", "flax_model-00002-of-00003.msgpack", "flax_model.msgpack.index.json"),
     ],
 )  # fmt: skip
-def test_files_are_called_as_the_hub_calls_them(names, single, shard, index):
-    assert (names.single, names.shard(2, 3), names.shard(1, 1), names.index) == (single, shard, single, index)
-    assert all(names.owns(name) for name in (single, shard, index))
+def test_files_are_called_as_the_hub_calls_them(form, variant, single, shard, index):
+    assert (form.single(variant), form.shard(2, 3, variant), form.indexes(variant)[0]) == (single, shard, index)
+    assert form.shard(1, 1, variant) == single
+    assert all(form.owns(name, variant) for name in (single, shard, *form.indexes(variant)))
 
 
 @pytest.mark.parametrize(
@@ -123,10 +125,17 @@ def test_files_are_called_as_the_hub_calls_them(names, single, shard, index):
      "flax_model.msgpack", "config.json", "modelXsafetensors"],
 )  # fmt: skip
 def test_files_of_others_and_of_other_variants_are_not_owned(name):
-    assert not WeightNames(suffix="safetensors").owns(name)
+    assert not SAFETENSORS.owns(name)
 
 
-@pytest.mark.parametrize("variant", ["", "../x", "a b", "fp16-00001-of-00002", ".", "a/b", "é", "x" * 65])
+@pytest.mark.parametrize("variant", ["../x", "a b", "fp16-00001-of-00002", ".", "a/b", "é", "x" * 65])
 def test_a_variant_that_cannot_stand_in_a_name_is_refused(variant):
     with pytest.raises(InputError, match="cannot be a variant"):
-        WeightNames(suffix="safetensors", variant=variant)
+        new_variant(variant)
+
+
+@pytest.mark.parametrize("variant", ["fp16-ema", "non.ema"])
+def test_a_variant_that_others_wrote_is_read_and_not_written(variant):
+    assert checked_variant(variant) == variant
+    with pytest.raises(InputError, match="cannot be a variant: letters, digits and underscores can"):
+        new_variant(variant)

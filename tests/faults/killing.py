@@ -18,6 +18,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class Watch:
     def __init__(self, folder: Path, mode: str, deadly: int | None) -> None:
         self.folder, self.mode, self.deadly = str(folder), mode, deadly
         self.steps: list[str] = []
+        self.one_by_one = threading.Lock()  # a save waits for the disk in a thread of its own
         self.real = {name: getattr(os, name) for name in STEPS}
         self.paths: dict[int, str] = {}
         self.unsynced: set[int] = set()  # inodes
@@ -77,12 +79,13 @@ class Watch:
         def step(*arguments: Any, **options: Any) -> Any:
             if name == "open" and not arguments[1] & (os.O_WRONLY | os.O_RDWR):
                 return self.follow(name, arguments, self.real[name](*arguments, **options))
-            if self.deadly == len(self.steps):
-                self.die(name, arguments)
-            self.steps.append(name)
-            if name == "fsync" and self.mode != "signal":
-                return self.follow(name, arguments, None)
-            return self.follow(name, arguments, self.real[name](*arguments, **options))
+            with self.one_by_one:
+                if self.deadly == len(self.steps):
+                    self.die(name, arguments)
+                self.steps.append(name)
+                if name == "fsync" and self.mode != "signal":
+                    return self.follow(name, arguments, None)
+                return self.follow(name, arguments, self.real[name](*arguments, **options))
 
         return step
 

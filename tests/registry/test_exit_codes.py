@@ -22,7 +22,7 @@ EXPECTED = {
     "StrictModeError": 4,
     "ConfigError": 5, "ConfigFileError": 5, "ConfigValueError": 5, "UnsupportedConfigError": 5,
     "MissingModelTypeError": 5, "CheckpointError": 5, "CheckpointFormatError": 5, "CheckpointSecurityError": 5,
-    "CheckpointMismatchError": 5, "CheckpointWriteError": 5,
+    "CheckpointMismatchError": 5, "CheckpointWriteError": 5, "CheckpointChangedError": 5,
     "HubError": 5, "HubAccessError": 5, "HubRateLimitError": 5, "HubUnavailableError": 5, "HubOfflineError": 5,
     "PluginError": 6, "PluginImportError": 6, "PluginReferenceError": 6, "PluginHookError": 6, "RegistrationError": 6,
     "BackendUnavailableError": 6, "MissingDependencyError": 6,

@@ -82,10 +82,16 @@ class AutoModel:
         from installed packages. Raises CheckpointError, ConfigError, ResolutionError, PluginError,
         BackendUnavailableError.
         """
-        location, raw, options = read_checkpoint(name, options)
-        resolution = decide(raw, cls.task, cls._framework(framework), plugin, source=location.name)
-        config = config or config_of(resolution, raw, location)
-        return load_model(resolution, location, config, options)
+        from automodels.checkpoint.stability import again_if_changed
+
+        asked = cls._framework(framework)
+
+        def load() -> Any:
+            location, raw, others = read_checkpoint(name, options)
+            resolution = decide(raw, cls.task, asked, plugin, source=location.name)
+            return load_model(resolution, location, config or config_of(resolution, raw, location), others)
+
+        return again_if_changed(load)
 
     @classmethod
     def from_config(

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from automodels.arguments import refuse_unknown
-from automodels.checkpoint.config_file import CONFIG_NAME, read_config
+from automodels.checkpoint.config_file import CONFIG_NAME
 from automodels.checkpoint.locate import locate, split_options
 from automodels.errors import ConfigError, ConfigValueError, UnsupportedConfigError, nearest
 from automodels.json_files import read_json_object
@@ -194,9 +194,7 @@ class PretrainedConfig(BaseModel):
         """
         where, overrides = split_options(options)
         location = locate(name, **where)
-        location.need(CONFIG_NAME)
-        raw = read_config(location.directory)
-        return cls.from_dict(raw, name_or_path=location.name, **cls.overrides(overrides))
+        return cls.from_dict(location.config, name_or_path=location.name, **cls.overrides(overrides))
 
     @classmethod
     def overrides(cls, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ Every error that automodels raises on purpose stands here, with a code that does
     │   ├── CheckpointSecurityError    AM403   a checkpoint points outside itself
     │   ├── CheckpointMismatchError    AM404   tensors and parameters do not fit each other (also a ValueError)
     │   ├── CheckpointWriteError       AM405   a checkpoint could not be written; the old one stays (also an OSError)
+    │   ├── CheckpointChangedError     AM406   a checkpoint was saved anew while it was being loaded
     │   └── HubError                   AM410   the Hub did not give or take what was asked for
     │       ├── HubAccessError         AM411   not logged in, or no access (also a PermissionError)
     │       ├── HubRateLimitError      AM412   too many requests
@@ -216,6 +217,12 @@ class CheckpointWriteError(CheckpointError, OSError):
     """A checkpoint could not be written; unless the message says otherwise, what was there before is untouched."""
 
     code = "AM405"
+
+
+class CheckpointChangedError(CheckpointError):
+    """A checkpoint was saved anew while it was being loaded; what was read of it does not belong together."""
+
+    code = "AM406"
 
 
 class HubError(CheckpointError):

@@ -23,6 +23,21 @@ def read_json_object(
     path: str | os.PathLike[str], *, limit: int = CONFIG_BYTES, error: type[AutomodelsError] = ConfigFileError
 ) -> dict[str, Any]:
     """The JSON object in a file; raises `error` with one sentence, CheckpointNotFoundError when there is no file."""
+    return parse_json_object(_content(path, limit, error), what=printable(os.fspath(path)), error=error)
+
+
+def read_json_array(
+    path: str | os.PathLike[str], *, limit: int = CONFIG_BYTES, error: type[AutomodelsError] = ConfigFileError
+) -> list[Any]:
+    """The JSON array in a file; raises like `read_json_object`."""
+    what = printable(os.fspath(path))
+    value = _parsed(_content(path, limit, error), what, error, DEPTH)
+    if not isinstance(value, list):
+        raise error(f"{what} holds {_kind(value)}, not an array.")
+    return value
+
+
+def _content(path: str | os.PathLike[str], limit: int, error: type[AutomodelsError]) -> bytes:
     what = printable(os.fspath(path))
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # reading from a pipe would wait for ever
@@ -36,13 +51,20 @@ def read_json_object(
         raise error(f"{what} cannot be read: {failure.strerror}.") from failure
     if len(data) > limit:
         raise error(f"{what} has more than {limit} bytes; a file of this kind is never that large.")
-    return parse_json_object(data, what=what, error=error)
+    return data
 
 
 def parse_json_object(
     data: bytes, *, what: str, error: type[AutomodelsError] = ConfigFileError, depth: int = DEPTH
 ) -> dict[str, Any]:
     """The JSON object in `data`; `what` names it in errors."""
+    value = _parsed(data, what, error, depth)
+    if not isinstance(value, dict):
+        raise error(f"{what} holds {_kind(value)}, not an object.")
+    return value
+
+
+def _parsed(data: bytes, what: str, error: type[AutomodelsError], depth: int) -> Any:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as failure:
@@ -53,8 +75,6 @@ def parse_json_object(
         raise error(f"{what} is nested more than {depth} levels deep.") from failure
     except ValueError as failure:
         raise error(f"{what} is not strict JSON: {failure}.") from failure
-    if not isinstance(value, dict):
-        raise error(f"{what} holds {_kind(value)}, not an object.")
     if _depth_exceeds(value, depth):
         raise error(f"{what} is nested more than {depth} levels deep.")
     return value
@@ -64,7 +84,7 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # None is meant
         raise ValueError(f"the key {shown(twice)} stands there twice")
     return result
 
@@ -81,12 +101,19 @@ def _finite(text: str) -> float:
 
 
 def _kind(value: Any) -> str:
-    names = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
+    names = {
+        dict: "an object",
+        list: "an array",
+        str: "a string",
+        int: "a number",
+        float: "a number",
+        bool: "a boolean",
+    }
     return names.get(type(value), "null")
 
 
 def _depth_exceeds(value: Any, depth: int) -> bool:
-    level = [value]
+    level = [value] if isinstance(value, dict | list) else []
     while level:
         depth -= 1
         if depth < 0:

@@ -66,15 +66,15 @@ def read_checkpoint(
     name: str | os.PathLike[str] | Location, options: Mapping[str, Any]
 ) -> tuple[Location, dict[str, Any], dict[str, Any]]:
     """Where a checkpoint lies, its `config.json` as it stands, and those options that are not about where it lies."""
-    from automodels.checkpoint.config_file import CONFIG_NAME, read_config
+    from dataclasses import replace
+
     from automodels.checkpoint.locate import locate, split_options
 
     where, others = split_options(options)
     if others.pop("trust_remote_code", False):
         logger.warning("trust_remote_code has no effect: code comes from installed plugins, never from checkpoints.")
-    location = locate(name, **where)
-    location.need(CONFIG_NAME)
-    return location, read_config(location.directory), others
+    location = replace(locate(name, **where))  # a location that was used before has read a config that may be old
+    return location, location.config, others
 
 
 def decide(

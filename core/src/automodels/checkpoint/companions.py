@@ -11,7 +11,8 @@ from automodels.checkpoint.index import contained_paths
 from automodels.checkpoint.journal import current_path, is_plain_name, is_weight_file, read_record
 from automodels.checkpoint.staging import staging
 from automodels.checkpoint.tensors import opened
-from automodels.json_files import read_json_object
+from automodels.errors import AutomodelsError
+from automodels.json_files import read_json_array, read_json_object
 
 SUFFIXES = (
     ".json",
@@ -103,11 +104,10 @@ def module_folders(modules: Path | None) -> list[str]:
     if modules is None:
         return []
     try:
-        with opened(os.fspath(modules)) as stream:
-            entries = json.loads(stream.read(MODULES_BYTES))
-    except (ValueError, RecursionError):
+        entries = read_json_array(modules, limit=MODULES_BYTES)
+    except AutomodelsError:
         return []
-    paths = [entry.get("path") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    paths = [entry.get("path") for entry in entries if isinstance(entry, dict)]
     return [path for path in dict.fromkeys(paths) if isinstance(path, str) and path and _stays(path)]
 
 

@@ -28,7 +28,7 @@ from automodels.checkpoint.save_arguments import check_choice
 from automodels.checkpoint.shards import DEFAULT_SHARD_SIZE
 from automodels.checkpoint.sources import LazyTensor
 from automodels.checkpoint.tensors import opened
-from automodels.checkpoint.writer import Format, SaveReport, save_tensors
+from automodels.checkpoint.writer import FormatName, SaveReport, save_tensors
 from automodels.errors import InputError
 from automodels.plugins.scan import printable, shown
 
@@ -66,7 +66,7 @@ def convert(
     source_directory: str | os.PathLike[str],
     target_directory: str | os.PathLike[str],
     *,
-    format: Format = "safetensors",  # noqa: A002  # as the formats are called everywhere
+    format: FormatName = "safetensors",  # noqa: A002  # as in save_tensors
     naming: Literal["hub", "flax"] | None = None,
     keymap: KeyMap | None = None,
     max_shard_size: int | str = DEFAULT_SHARD_SIZE,
@@ -91,7 +91,7 @@ def convert(
     Configs, tokenizers, cards, and the folders that `modules.json` names are copied; code never. Raises InputError for
     arguments that make no sense, the reader's errors for the source, CheckpointWriteError for the target.
     """
-    check_choice("format", format, get_args(Format))
+    check_choice("format", format, get_args(FormatName))
     variant = checked_variant(variant)
     kind = _checked_dtype(dtype)
     source, target = Path(source_directory), Path(target_directory)
@@ -156,7 +156,7 @@ def _checked_dtype(dtype: str | None) -> np.dtype[Any] | None:
     return found
 
 
-def _naming(asked: str | None, format: str, source: Naming) -> Naming:  # noqa: A002
+def _naming(asked: str | None, format: str, source: Naming) -> Naming:  # noqa: A002  # as in save_tensors
     if asked is None:
         return Naming.FLAX if format == "msgpack" else source
     check_choice("naming", asked, ("hub", "flax"))

@@ -1,11 +1,14 @@
 """The formats of weight files: how their files are called, and which one is taken when several are there.
 
+Names are those of huggingface_hub and transformers, so that their loaders find what we save.
+
 Order of preference: safetensors, then Flax's msgpack, then torch's zip; in each, one file before shards with an index.
 safetensors comes first because its header alone says everything; msgpack second because it is walked, but nothing in
 it can name code; a torch file can, and is read by a machine that refuses to (see `pickled`).
 
 variant            none                              fp16
 single             model.safetensors                 model.fp16.safetensors
+shard              model-00001-of-00003.safetensors  model.fp16-00001-of-00003.safetensors
 index              model.safetensors.index.json      model.safetensors.index.fp16.json, as transformers writes it;
                                                      model.fp16.safetensors.index.json; or
                                                      model.safetensors.fp16.index.json
@@ -27,6 +30,7 @@ from automodels.errors import InputError
 from automodels.plugins.scan import shown
 
 _VARIANT = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
+_NEW_VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*", re.ASCII)  # a hyphen would look like the number of a shard
 VARIANT_LENGTH = 64
 
 
@@ -64,6 +68,17 @@ class Format:
             f"{self.single(variant)}.index.json",
             f"{whole}.{variant}.index.json",
         )
+
+    def shard(self, number: int, count: int, variant: str | None = None) -> str:
+        """The name of one of several files, the first of which has number 1; a single file has no number."""
+        stem = self.single(variant).removesuffix(self.suffix)
+        return f"{stem}-{number:05d}-of-{count:05d}{self.suffix}" if count > 1 else self.single(variant)
+
+    def owns(self, name: str, variant: str | None = None) -> bool:
+        """Whether a file of this name is a weight file or an index of this format and variant."""
+        stem, suffix = (re.escape(part) for part in (self.single(variant).removesuffix(self.suffix), self.suffix))
+        is_weights = re.fullmatch(rf"{stem}(-\d{{5,}}-of-\d{{5,}})?{suffix}", name, re.ASCII) is not None
+        return is_weights or name in self.indexes(variant)
 
 
 SAFETENSORS = Format(name="safetensors", stem="model", suffix=".safetensors", read=read_safetensors, naming=Naming.HUB)
@@ -119,3 +134,11 @@ def checked_variant(variant: object) -> str | None:
     if not isinstance(variant, str) or len(variant) > VARIANT_LENGTH or not _VARIANT.fullmatch(variant):
         raise InputError(f"{shown(variant)} cannot be a variant, which is a part of a file name such as fp16.")
     return variant
+
+
+def new_variant(variant: object) -> str | None:
+    """As `checked_variant`, for files that are to be written: stricter, so that no name means two things."""
+    checked = checked_variant(variant)
+    if checked is not None and not _NEW_VARIANT.fullmatch(checked):
+        raise InputError(f"{shown(checked)} cannot be a variant: letters, digits and underscores can, such as fp16.")
+    return checked

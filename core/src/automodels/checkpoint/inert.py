@@ -63,7 +63,7 @@ def stored(identity: Any) -> Storage:
     return Storage(key=key, dtype=kind.dtype, nbytes=count * (kind.dtype.itemsize if kind.dtype else 1))
 
 
-def _tensor(  # noqa: PLR0917 - torch calls it like this
+def _tensor(  # noqa: PLR0917  # torch calls it like this
     storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, metadata: Any = None
 ) -> Described:
     if not isinstance(storage, Storage) or storage.dtype is None:
@@ -71,7 +71,7 @@ def _tensor(  # noqa: PLR0917 - torch calls it like this
     return _described(storage, storage.dtype, offset=offset, shape=shape, strides=strides, metadata=metadata)
 
 
-def _tensor_of_bytes(  # noqa: PLR0917
+def _tensor_of_bytes(  # noqa: PLR0917  # as above
     storage: Any, offset: Any, shape: Any, strides: Any, grad: Any, hooks: Any, dtype: Any, metadata: Any = None
 ) -> Described:
     if not isinstance(storage, Storage) or not isinstance(dtype, Named) or dtype.dtype is None or dtype.is_storage:

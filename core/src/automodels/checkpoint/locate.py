@@ -8,6 +8,7 @@ model, organisation/model       a model on the Hub: one commit, files only as th
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from automodels.checkpoint.config_file import CONFIG_NAME, read_config
 from automodels.errors import (
     CheckpointNotFoundError,
     CheckpointSecurityError,
@@ -53,6 +55,15 @@ class Location:
 
     subfolder: str = ""
     snapshot: Snapshot | None = field(default=None, repr=False, compare=False)
+
+    @functools.cached_property
+    def config(self) -> dict[str, Any]:
+        """The content of `config.json`, read once: all that happens in one load goes by the same.
+
+        Raises CheckpointNotFoundError, HubError, ConfigFileError, MissingModelTypeError.
+        """
+        self.need(CONFIG_NAME)
+        return read_config(self.directory)
 
     def names(self) -> tuple[str, ...]:
         """Names of the files at the top of the checkpoint, fetched or not."""

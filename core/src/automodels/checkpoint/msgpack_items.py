@@ -86,7 +86,7 @@ class Items:
         if first in _NUMBERS:
             form = _NUMBERS[first]
             number: Any = form.unpack(self._read(form.size))[0]
-            return number  # type: ignore[no-any-return]
+            return number  # type: ignore[no-any-return]  # struct gives Any
         if first in _STRING:
             return self._string(self._length(_STRING[first]))
         if first in _BINARY:

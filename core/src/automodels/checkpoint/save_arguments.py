@@ -23,7 +23,7 @@ def check_choice(argument: str, value: str, known: tuple[str, ...]) -> None:
         raise InputError(f"{argument} is {shown(value)}; it can be {' or '.join(known)}.")
 
 
-def check_tensors(tensors: Mapping[str, SourceTensor], format: str) -> None:  # noqa: A002
+def check_tensors(tensors: Mapping[str, SourceTensor], format: str) -> None:  # noqa: A002  # as in save_tensors
     """Raises InputError for names and types that the format, or our reader of it, does not have."""
     names = [shown(name) for name in tensors if not is_tensor_name(name) or name in ("", "__metadata__")]
     if names:

@@ -1,7 +1,4 @@
-"""Which tensor goes into which file: decided from names and sizes alone, before anything is read.
-
-Names of files are those of huggingface_hub and transformers, so that their loaders find what we save.
-"""
+"""Which tensor goes into which file: decided from names and sizes alone, before anything is read."""
 
 from __future__ import annotations
 
@@ -19,49 +16,7 @@ _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{letter}B": 1000**power for power, letter in enumerate("KMGT", 1)}
 _UNITS |= {f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", 1)}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)", re.ASCII)
-_VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,63}", re.ASCII)  # a hyphen would look like the number of a shard
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
-_STEMS = {"safetensors": "model", "msgpack": "flax_model", "bin": "pytorch_model"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightNames:
-    """The names of a checkpoint's weight files, in one format and variant."""
-
-    suffix: str
-    """`safetensors`, `msgpack` or `bin`."""
-
-    variant: str | None = None
-
-    def __post_init__(self) -> None:
-        """Raises InputError for a variant that cannot stand in a file name."""
-        if self.variant is not None and not _VARIANT.fullmatch(self.variant):
-            raise InputError(
-                f"{shown(self.variant)} cannot be a variant: that is letters, digits and underscores, such as fp16."
-            )
-
-    @property
-    def _stem(self) -> str:
-        return _STEMS[self.suffix] + (f".{self.variant}" if self.variant else "")
-
-    @property
-    def single(self) -> str:
-        """`model.safetensors`, `model.fp16.safetensors`."""
-        return f"{self._stem}.{self.suffix}"
-
-    @property
-    def index(self) -> str:
-        """`model.safetensors.index.json`, `model.safetensors.index.fp16.json`."""
-        return f"{_STEMS[self.suffix]}.{self.suffix}.index{f'.{self.variant}' if self.variant else ''}.json"
-
-    def shard(self, number: int, count: int) -> str:
-        """`model-00001-of-00003.safetensors`; the first one has number 1. A single file has no number."""
-        return f"{self._stem}-{number:05d}-of-{count:05d}.{self.suffix}" if count > 1 else self.single
-
-    def owns(self, name: str) -> bool:
-        """Whether a file of this name is a weight file or the index of a checkpoint of this format and variant."""
-        shard = rf"{re.escape(self._stem)}(-\d{{5,}}-of-\d{{5,}})?\.{self.suffix}"
-        return name == self.index or re.fullmatch(shard, name, re.ASCII) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,8 @@
-"""Reading several files as one, while somebody may be saving: read again when a save came in between."""
+"""Reading several files as one, while somebody may be saving: read again when a save came in between.
+
+`while_unchanged` guards what is read at once, `again_if_changed` a whole load, in which a plugin is imported between
+reading the config and opening the weights.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from automodels.checkpoint.journal import RECORD
-from automodels.errors import CheckpointError, CheckpointFormatError
+from automodels.errors import CheckpointChangedError, CheckpointError
 from automodels.plugins.scan import printable
 
 T = TypeVar("T")
@@ -19,7 +23,7 @@ def while_unchanged(directory: Path, names: Sequence[str], read: Callable[[], T]
     """The result of `read`, during which no save of the checkpoint was decided or completed.
 
     `names` are the files of which every save replaces one, such as the index. Temporary files may come and go. Raises
-    what `read` raises, CheckpointFormatError when the files do not come to rest.
+    what `read` raises, CheckpointChangedError when the files do not come to rest.
     """
     watched = [directory / name for name in (RECORD, *names)]
     for _ in range(ATTEMPTS):
@@ -32,10 +36,20 @@ def while_unchanged(directory: Path, names: Sequence[str], read: Callable[[], T]
         else:
             if _state(watched) == before:
                 return result
-    raise CheckpointFormatError(
+    raise CheckpointChangedError(
         f"{printable(str(directory))} was changed {ATTEMPTS} times while it was being read.",
         hints=["Wait until whatever saves or downloads there has finished."],
     )
+
+
+def again_if_changed(load: Callable[[], T]) -> T:
+    """The result of `load`, which is called again when it raises CheckpointChangedError, a few times."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return load()
+        except CheckpointChangedError:
+            continue
+    return load()
 
 
 def _state(paths: Sequence[Path]) -> list[tuple[int, ...] | None]:

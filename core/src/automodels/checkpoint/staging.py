@@ -1,7 +1,8 @@
 """Replacing files of a checkpoint directory, all or none, whenever the process dies.
 
 1  lock the directory; complete a save that was interrupted after its decision, clear what is left of others
-2  every new file under a temporary name, written and fsynced; then the directory is fsynced
+2  every new file under a temporary name, written and fsynced; then the directory is fsynced. A thread of its own waits
+   for the disk, so that one file is on its way while the next is written
 3  the record (see journal) by one atomic rename, and an fsync: from here on the new checkpoint counts
 4  every file gets its name, the index last; stale files are removed; fsync
 5  the record is removed
@@ -15,6 +16,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from automodels.checkpoint.directory_lock import locked
@@ -63,6 +65,8 @@ class Staging:
         self._identity = os.urandom(8).hex()
         self._names: list[str] = []
         self._published = False
+        self._syncing = ThreadPoolExecutor(max_workers=1)  # in order; a second one would only compete for the disk
+        self._synced: list[Future[None]] = []
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,16 +75,24 @@ class Staging:
 
     @contextlib.contextmanager
     def file(self, name: str) -> Iterator[Output]:
-        """A new file to be written; on leaving it is on the disk. Raises InputError for an impossible name."""
+        """A new file; `commit` waits until it is on the disk. Raises InputError for an impossible name."""
         if not is_plain_name(name) or name in self._names:
             raise InputError(f"{shown(name)} cannot be the name of a file in a checkpoint, or was written already.")
         self._names.append(name)
+        for synced in self._synced:
+            if synced.done():
+                synced.result()  # raises what the disk said to a file before, rather than write gigabytes more
         descriptor = _create(self.directory / temporary_name(self._identity, name))
         try:
             yield Output(descriptor)
-            os.fsync(descriptor)
-        finally:
+        except BaseException:
             os.close(descriptor)
+            raise
+        self._synced.append(self._syncing.submit(_sync_and_close, descriptor))
+
+    def close(self) -> None:
+        """Waits for the disk; nobody looks at what it said unless `commit` did."""
+        self._syncing.shutdown()
 
     def require(self, nbytes: int) -> None:
         """Raises CheckpointWriteError when the disk has less room than that; a disk that does not tell passes."""
@@ -96,10 +108,15 @@ class Staging:
             )
 
     def commit(self, *, remove: Iterable[str] = ()) -> None:
-        """Makes the new files current, named in the order in which they were written, and removes stale ones."""
+        """Makes the new files current, named in the order in which they were written, and removes stale ones.
+
+        First it waits until all of them are on the disk.
+        """
         for name in self._names:
             if os.path.isdir(self.directory / name) and not os.path.islink(self.directory / name):
                 raise CheckpointWriteError(f"{printable(str(self.directory / name))} is a directory, not a file.")
+        for synced in self._synced:
+            synced.result()
         stale = tuple(name for name in remove if name not in self._names)
         record = Record(identity=self._identity, publish=tuple(self._names), remove=stale)
         self._publish(record)
@@ -110,9 +127,8 @@ class Staging:
         descriptor = _create(temporary)
         try:
             Output(descriptor).write(record.to_json())
-            os.fsync(descriptor)
         finally:
-            os.close(descriptor)
+            _sync_and_close(descriptor)
         sync_directory(self.directory)
         self._published = True
         os.replace(temporary, self.directory / RECORD)
@@ -142,6 +158,7 @@ def staging(directory: str | os.PathLike[str], *, lock_timeout: float = LOCK_TIM
             try:
                 yield stage
             finally:
+                stage.close()
                 clear_leftovers(target)
     except OSError as error:
         if isinstance(error, AutomodelsError):
@@ -177,6 +194,13 @@ def _make(directory: Path) -> list[Path]:
     except OSError as error:
         raise write_error(directory, error, "Nothing was changed.") from error
     return missing
+
+
+def _sync_and_close(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _create(path: Path) -> int:

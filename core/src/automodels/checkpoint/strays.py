@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -36,20 +35,11 @@ def strays(folder: Path, variant: str | None, used: Collection[str]) -> Iterator
     for name in names:
         if name in used or current_path(folder, name) != folder / name:
             continue
-        form = _format_of(name, variant)
+        form = next((form for form in FORMATS if form.owns(name, variant)), None)
         if form is not None:
             yield _unused(folder, name, form)
         elif (pointer := _pointer(folder / name)) is not None:
             yield pointer
-
-
-def _format_of(name: str, variant: str | None) -> Format | None:
-    """The format of a weight file or an index of this variant; None for any other file."""
-    for form in FORMATS:
-        stem = re.escape(form.single(variant).removesuffix(form.suffix))
-        if name in form.indexes(variant) or re.fullmatch(rf"{stem}(-\d+-of-\d+)?{re.escape(form.suffix)}", name):
-            return form
-    return None
 
 
 def _unused(folder: Path, name: str, form: Format) -> Defect:

@@ -15,11 +15,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from automodels.errors import CheckpointFormatError, CheckpointNotFoundError
+from automodels.errors import CheckpointChangedError, CheckpointFormatError, CheckpointNotFoundError
 from automodels.plugins.scan import printable
 
 _TEMPORARY = re.compile(r"\.automodels-[0-9a-f]{16}-(.+)")
 """What `journal.temporary_name` gives."""
+
+_AGAIN = ("Load the checkpoint again.",)
 
 
 @contextlib.contextmanager
@@ -59,7 +61,7 @@ class WeightFile:
         self._lock = threading.Lock()
 
     def mapped(self) -> mmap.mmap:
-        """The file's bytes, read-only. Raises CheckpointFormatError when it changed since it was verified."""
+        """The file's bytes, read-only. Raises CheckpointChangedError when it is not the file that was verified."""
         with self._lock:
             if self._mapped is None:
                 with self._opened() as stream:
@@ -73,16 +75,18 @@ class WeightFile:
         folder, name = os.path.split(self.path)
         temporary = _TEMPORARY.fullmatch(name)
         is_renamed = temporary is not None and not os.path.lexists(self.path)
-        with opened(os.path.join(folder, temporary[1]) if temporary and is_renamed else self.path) as stream:
+        path = os.path.join(folder, temporary[1]) if temporary and is_renamed else self.path
+        if not os.path.lexists(path):
+            raise CheckpointChangedError(f"{printable(path)} was removed after its header was verified.", hints=_AGAIN)
+        with opened(path) as stream:
             yield stream
 
     def _check_unchanged(self, now: os.stat_result) -> None:
         if now.st_size == self.size and now.st_mtime_ns == self.modified:
             return
         change = f"had {self.size} bytes then and has {now.st_size} now" if now.st_size != self.size else "is newer now"
-        raise CheckpointFormatError(
-            f"{printable(self.path)} was changed after its header was verified: it {change}.",
-            hints=["Load the checkpoint again."],
+        raise CheckpointChangedError(
+            f"{printable(self.path)} was changed after its header was verified: it {change}.", hints=_AGAIN
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from automodels.checkpoint.formats import FORMATS, MSGPACK, SAFETENSORS, Format, new_variant
 from automodels.checkpoint.msgpack_writing import SEPARATOR, tree_of, write_msgpack
 from automodels.checkpoint.provenance import file_metadata
 from automodels.checkpoint.safetensors_writing import unaligned, write_safetensors
 from automodels.checkpoint.save_arguments import check_choice, check_files, check_tensors, check_ties
-from automodels.checkpoint.shards import DEFAULT_SHARD_SIZE, ShardPlan, WeightNames, plan_shards
+from automodels.checkpoint.shards import DEFAULT_SHARD_SIZE, ShardPlan, plan_shards
 from automodels.checkpoint.sources import Source, SourceTensor, source_of
 from automodels.checkpoint.staging import LOCK_TIMEOUT, Staging, staging
 
-Format = Literal["safetensors", "msgpack"]
+FormatName = Literal["safetensors", "msgpack"]
 Naming = Literal["hub", "flax"]
 
+_WRITTEN = {form.name: form for form in (SAFETENSORS, MSGPACK)}
 _FORMAT_METADATA = {"hub": "pt", "flax": "flax"}  # transformers refuses a file that says nothing, or something else
 
 
@@ -56,7 +58,7 @@ def save_tensors(
     directory: str | os.PathLike[str],
     tensors: Mapping[str, Source],
     *,
-    format: Format = "safetensors",  # noqa: A002  # as the formats are called everywhere
+    format: FormatName = "safetensors",  # noqa: A002  # as the formats are called everywhere
     naming: Naming = "hub",
     max_shard_size: int | str = DEFAULT_SHARD_SIZE,
     variant: str | None = None,
@@ -87,9 +89,9 @@ def save_tensors(
     checkpoint is untouched, as it is when the process is killed.
     """
     began = time.monotonic()
-    check_choice("format", format, get_args(Format))
+    check_choice("format", format, get_args(FormatName))
     check_choice("naming", naming, get_args(Naming))
-    names = WeightNames(suffix=format, variant=variant or None)
+    variant = new_variant(variant)
     extra = dict(files or {})
     check_files(extra)
     aliases = dict(tied or {})
@@ -98,7 +100,7 @@ def save_tensors(
     check_tensors(sources, format)
     shared = storages or {}
     plan = plan_shards([(name, source.nbytes, shared.get(name)) for name, source in sources.items()], max_shard_size)
-    weights = _Weights(names, plan, sources, {**_header(naming), **(metadata or {}), **aliases})
+    weights = _Weights(_WRITTEN[format], variant, plan, sources, {**_header(naming), **(metadata or {}), **aliases})
     with staging(directory, lock_timeout=lock_timeout) as stage:
         stage.require(plan.total_size)
         written = sum(map(len, extra.values()))
@@ -106,7 +108,7 @@ def save_tensors(
             with stage.file(name) as output:
                 output.write(data)
         written += weights.write(stage)
-        removed = stale_files(stage.directory, names.variant, keep=stage.names)
+        removed = stale_files(stage.directory, variant, keep=stage.names)
         stage.commit(remove=removed)
     return SaveReport(
         directory=Path(directory),
@@ -122,12 +124,11 @@ def save_tensors(
 
 def stale_files(directory: Path, variant: str | None, *, keep: tuple[str, ...]) -> tuple[str, ...]:
     """Weight files and indexes of a variant, in any format, that are not to be kept."""
-    kinds = [WeightNames(suffix=suffix, variant=variant) for suffix in ("safetensors", "msgpack", "bin")]
     return tuple(
         sorted(
             entry.name
             for entry in os.scandir(directory)
-            if any(kind.owns(entry.name) for kind in kinds)
+            if any(form.owns(entry.name, variant) for form in FORMATS)
             and entry.name not in keep
             and not entry.is_dir(follow_symlinks=False)
         )
@@ -138,7 +139,8 @@ def stale_files(directory: Path, variant: str | None, *, keep: tuple[str, ...]) 
 class _Weights:
     """The weight files of one save."""
 
-    names: WeightNames
+    form: Format
+    variant: str | None
     plan: ShardPlan
     sources: Mapping[str, SourceTensor]
     metadata: Mapping[str, str]
@@ -149,26 +151,26 @@ class _Weights:
         weight_map: dict[str, str] = {}
         written = 0
         for number, shard in enumerate(self.plan.shards, 1):
-            file = self.names.shard(number, count)
+            file = self.form.shard(number, count, self.variant)
             weight_map |= dict.fromkeys(shard, file)
             held = {name: self.sources[name] for name in shard}
             with stage.file(file) as output:
-                if self.names.suffix == "msgpack":
+                if self.form is MSGPACK:
                     write_msgpack(output, tree_of(held))
                 else:
                     write_safetensors(output, held, self.metadata)
             written += output.written
         if count == 1:
             return written
-        if self.names.suffix == "msgpack":  # as transformers writes this index
+        if self.form is MSGPACK:  # as transformers writes this index
             weight_map = {name.replace(SEPARATOR, "/"): file for name, file in weight_map.items()}
         index = {"metadata": {"total_size": self.plan.total_size}, "weight_map": weight_map}
-        with stage.file(self.names.index) as output:
+        with stage.file(self.form.indexes(self.variant)[0]) as output:
             output.write(json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n")
         return written + output.written
 
     def unaligned(self) -> tuple[str, ...]:
-        if self.names.suffix == "msgpack":
+        if self.form is MSGPACK:
             return tuple(self.sources)
         shards = ({name: self.sources[name] for name in shard} for shard in self.plan.shards)
         return tuple(name for shard in shards for name in unaligned(shard))

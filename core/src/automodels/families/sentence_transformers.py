@@ -21,8 +21,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 from automodels.checkpoint.locate import Location
-from automodels.errors import CheckpointSecurityError, ConfigFileError, ConfigValueError, UnsupportedConfigError
-from automodels.json_files import CONFIG_BYTES, parse_json_object, read_json_object
+from automodels.errors import CheckpointSecurityError, ConfigValueError, UnsupportedConfigError
+from automodels.json_files import read_json_array, read_json_object
 from automodels.plugins.package_files import contained
 from automodels.plugins.scan import shown
 
@@ -145,7 +145,7 @@ def settings_files(root: Path) -> tuple[str, ...]:
 def _folders(root: Path) -> tuple[str, str, list[str]]:
     """Folders of Transformer, Pooling and Normalize modules."""
     path = root / MODULES
-    modules = [_module(entry, index, path) for index, entry in enumerate(_read_array(path))]
+    modules = [_module(entry, index, path) for index, entry in enumerate(read_json_array(path))]
     kinds = [kind for kind, _ in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or set(kinds[2:]) - {"Normalize"}:
         raise UnsupportedConfigError(
@@ -245,20 +245,6 @@ def _model_settings(path: Path) -> dict[str, Any]:
     if default is not None and default not in texts:
         raise ConfigValueError(f"{path}: default_prompt_name is {shown(default)}, which is not among the prompts.")
     return {"prompts": texts, "default_prompt_name": default, "truncate_dim": _size(raw, "truncate_dim", path)}
-
-
-def _read_array(path: Path) -> list[Any]:
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(CONFIG_BYTES + 1)
-    except OSError as failure:
-        raise ConfigFileError(f"{path} cannot be read: {failure.strerror}.") from failure
-    if len(data) > CONFIG_BYTES:
-        raise ConfigFileError(f"{path} has more than {CONFIG_BYTES} bytes; a file of this kind is never that large.")
-    wrapped = parse_json_object(b'{"":' + data + b"}", what=str(path))
-    if not isinstance(wrapped[""], list) or len(wrapped) > 1:
-        raise ConfigFileError(f"{path} is not a JSON array of modules.")
-    return wrapped[""]
 
 
 def _refuse(keys: Iterable[str], raw: Mapping[str, Any], path: Path) -> None:

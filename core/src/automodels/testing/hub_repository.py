@@ -33,7 +33,7 @@ class FakeRepository:
         for name in delete:
             tree.pop(name)
         tree |= {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
-        sha = hashlib.sha1(repr((len(self.commits), self.name, sorted(tree.items()))).encode()).hexdigest()  # noqa: S324
+        sha = hashlib.sha1(repr((len(self.commits), self.name, sorted(tree.items()))).encode()).hexdigest()  # noqa: S324  # git's names
         self.commits[sha] = tree
         self.messages[sha] = message
         self.refs[ref] = sha
@@ -61,7 +61,7 @@ def sha256(data: bytes) -> str:
 
 def git_blob(data: bytes) -> str:
     """The hash by which git knows other files."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # noqa: S324
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()  # noqa: S324  # git's names
 
 
 def etag(name: str, data: bytes) -> str:

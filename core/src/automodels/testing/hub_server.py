@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815
+    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815  # http.server's names
 
     def log_message(self, *args: Any) -> None:
         """Says nothing."""
@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
     @property
     def hub(self) -> FakeHub:
         """The one whose server this is."""
-        found: FakeHub = self.server.hub  # type: ignore[attr-defined]
+        found: FakeHub = self.server.hub  # type: ignore[attr-defined]  # the server is ours
         return found
 
     @property

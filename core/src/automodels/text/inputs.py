@@ -29,9 +29,9 @@ def check_choice(name: str, value: object, *, hint: str = "") -> None:
 
 def positive(name: str, value: object) -> int:
     """A whole number above 0."""
-    if not is_number(value) or not 0 < operator.index(value) < 1 << 31:  # type: ignore[arg-type]
+    if not is_number(value) or not 0 < operator.index(value) < 1 << 31:  # type: ignore[arg-type]  # checked just before
         raise InputError(f"{name} is {shown(value)}, not a whole number above 0.")
-    return operator.index(value)  # type: ignore[arg-type]
+    return operator.index(value)  # type: ignore[arg-type]  # as above
 
 
 def padding_multiple(multiple: object, padding: Padding, cut_to: int | None) -> int | None:

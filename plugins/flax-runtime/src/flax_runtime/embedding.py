@@ -20,6 +20,7 @@ from automodels.text import AutoTokenizer
 from automodels.text.files import fetch_tokenizer
 from flax_runtime.batching import batches
 from flax_runtime.folder import copy_folders, files_beside
+from flax_runtime.loading import again_if_saved
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import FlaxSentenceEmbeddingOutput
 from flax_runtime.parameters import Tree
@@ -50,6 +51,7 @@ class FlaxSentenceEmbeddingModel(FlaxPreTrainedModel):
     ) -> Self: ...
 
     @classmethod
+    @again_if_saved
     def from_pretrained(
         cls, name: str | os.PathLike[str] | Location, *, _do_init: bool = True, **options: Any
     ) -> Self | tuple[Self, Tree]:

@@ -1,29 +1,31 @@
 """The steps of `from_pretrained`, one function each.
 
-name → locate_with_config → open_weights → plan_for → fill
+name → locate_with_config → open_checkpoint → plan_for → fill
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
 
 from automodels.arguments import refuse_unknown
-from automodels.checkpoint.config_file import CONFIG_NAME, read_config
 from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import OPTIONS, Location, locate, split_options
-from automodels.checkpoint.needed import fetch_weights
 from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
 from automodels.checkpoint.reader import Checkpoint
+from automodels.checkpoint.stability import again_if_changed
 from automodels.config import PretrainedConfig
 from automodels.errors import CheckpointMismatchError, listed
 
 logger = logging.getLogger("automodels")
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 MANY_LAYERS = 512  # more than any published model has
 
@@ -45,18 +47,23 @@ def locate_with_config(
     location = locate(name, **where)
     config_class = model_class.config_class
     if config is None:
-        location.need(CONFIG_NAME)
-        config = config_class.from_dict(read_config(location.directory), name_or_path=location.name)
+        config = config_class.from_dict(location.config, name_or_path=location.name)
     model_class.check_config(config)
     elsewhere = {*known, *OPTIONS, "framework", "plugin"}
     refuse_unknown(model_class.__name__, overrides, config_class.field_names(), elsewhere=elsewhere)
     return location, config.copy_with(**overrides)
 
 
-def open_weights(location: Location, *, variant: str | None, **choice: Any) -> Checkpoint:
-    """The weights of a checkpoint, downloaded if need be, with their headers read."""
-    fetch_weights(location, variant=variant, **choice)
-    return Checkpoint.open(location.directory, variant=variant, **choice)
+def again_if_saved(load: F) -> F:
+    """A `from_pretrained` that starts again when a save came in between; not for a Location, whose finder does that."""
+
+    @functools.wraps(load)
+    def loading(model_class: Any, name: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(name, Location):
+            return load(model_class, name, *arguments, **options)
+        return again_if_changed(lambda: load(model_class, name, *arguments, **options))
+
+    return cast("F", loading)
 
 
 def refuse_many_layers(config: PretrainedConfig, checkpoint: Checkpoint, location: Location) -> None:

@@ -19,6 +19,7 @@ from automodels.auto import AutoModel
 from automodels.auto import auto_class as named_auto_class
 from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import Location
+from automodels.checkpoint.opening import open_checkpoint
 from automodels.checkpoint.report import LoadReport
 from automodels.config import PretrainedConfig
 from automodels.errors import InputError, UnsupportedConfigError
@@ -31,7 +32,7 @@ from flax_runtime.decoder_methods import DecoderMethods
 from flax_runtime.devices import backend_here
 from flax_runtime.filling import fill
 from flax_runtime.keys import Keys
-from flax_runtime.loading import locate_with_config, open_weights, plan_for, refuse_many_layers, warn_of_fresh
+from flax_runtime.loading import again_if_saved, locate_with_config, plan_for, refuse_many_layers, warn_of_fresh
 from flax_runtime.numbers import floating, sizes, whole
 from flax_runtime.parameters import Tree, unflatten
 from flax_runtime.saving import CheckpointSaving
@@ -102,6 +103,7 @@ class FlaxPreTrainedModel(CallMethods, CheckpointSaving, DecoderMethods):
     ) -> Self: ...
 
     @classmethod
+    @again_if_saved
     def from_pretrained(
         cls,
         name: str | os.PathLike[str] | Location,
@@ -138,7 +140,7 @@ class FlaxPreTrainedModel(CallMethods, CheckpointSaving, DecoderMethods):
         location, config = locate_with_config(
             cls, name, config, options, known=parameters(FlaxPreTrainedModel.from_pretrained)
         )
-        checkpoint = open_weights(
+        checkpoint = open_checkpoint(
             location, variant=variant, use_safetensors=use_safetensors, from_pt=from_pt, from_flax=from_flax
         )
         refuse_many_layers(config, checkpoint, location)
