@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,10 +10,14 @@ if TYPE_CHECKING:
 
 __all__ = ["FlaxPreTrainedModel", "parameters_of"]
 
-_MODULES = {"FlaxPreTrainedModel": "flax_runtime.modeling", "parameters_of": "flax_runtime.parameters"}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module 'flax_runtime' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    if name == "FlaxPreTrainedModel":
+        from flax_runtime.modeling import FlaxPreTrainedModel
+
+        return FlaxPreTrainedModel
+    if name == "parameters_of":
+        from flax_runtime.parameters import parameters_of
+
+        return parameters_of
+    raise AttributeError(f"module 'flax_runtime' has no attribute {name!r}")
