@@ -38,7 +38,7 @@ AUTO = {
     "BertForQuestionAnswering": "AutoModelForQuestionAnswering",
     "BertLMHeadModel": "AutoModelForCausalLM",
 }
-SIZES = ("4KB", "5GB")  # many files, one file
+SIZES = ("2KB", "5GB")  # many files, one file
 TOLERANCE = 1e-5
 NAMES = ("logits", "prediction_logits", "seq_relationship_logits", "start_logits", "end_logits", "last_hidden_state")
 

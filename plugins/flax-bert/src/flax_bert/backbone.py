@@ -4,8 +4,8 @@ Differs from the original Transformer encoder in learned absolute positions, seg
 the first token; normalisation comes after each residual sum. As a decoder its attention is causal, may keep keys and
 values in a cache, and may look at an encoder's states between attention and feed-forward.
 
-Shapes: B batch, T query tokens, S key tokens, E an encoder's tokens, W their width, D hidden size, N heads,
-H head size, F feed-forward, L layers.
+Shapes: B batch, T tokens, S tokens of a source of keys, K keys (S, or the slots of a cache), E an encoder's tokens,
+W their width, D hidden size, N heads, H head size, F feed-forward, L layers.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from flax_runtime.masks import causal_mask, combined, padding_mask
 from flax_runtime.outputs import FlaxBaseModelOutputWithPoolingAndCrossAttentions
 
 Hidden = Float[Array, "B T D"]
-Mask = Bool[Array, "#B 1 #T S"]
+Mask = Bool[Array, "#B 1 #T K"]
 HeadMask = Float[Array, " N"]
-Weights = Float[Array, "B N T S"]
 
 
 class Build:
@@ -280,7 +279,7 @@ class BertModule(nnx.Module):
     def __call__(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
         input_ids: Int[Array, "B T"],
-        attention_mask: Int[Array, "B S"] | Bool[Array, "B S"] | None = None,
+        attention_mask: Int[Array, "B K"] | Bool[Array, "B K"] | None = None,
         token_type_ids: Int[Array, "B T"] | None = None,
         position_ids: Int[Array, "B T"] | None = None,
         head_mask: Float[Array, "*L N"] | None = None,
@@ -293,7 +292,7 @@ class BertModule(nnx.Module):
         output_hidden_states: bool = False,
         gradient_checkpointing: bool = False,
     ) -> FlaxBaseModelOutputWithPoolingAndCrossAttentions:
-        """Hidden states of the tokens; S is T, or the slots of the cache where one is given.
+        """Hidden states of the tokens; K is T, or the slots of the cache where one is given.
 
         `dropout_rng` turns dropout on. With `gradient_checkpointing`, the backward pass computes each layer again
         instead of keeping what is inside it. Nothing is checked here; the model's `__call__` does that.

@@ -44,9 +44,9 @@ def checked_inputs(config: BertConfig, given: Mapping[str, Any], *, rank: int, c
         )
     if "head_mask" in given:
         arrays["head_mask"] = _checked_head_mask(config, given["head_mask"])
-    if config.add_cross_attention or "encoder_hidden_states" in given or "encoder_attention_mask" in given:
+    if "encoder_hidden_states" in given or "encoder_attention_mask" in given:
         arrays |= _checked_encoder(config, given, ids)
-    return {name: array if isinstance(array, jax.Array | KVCache) else _narrow(array) for name, array in arrays.items()}
+    return {name: value if isinstance(value, KVCache) else _narrow(value) for name, value in arrays.items()}
 
 
 def _array(name: str, value: Any) -> Any:
@@ -70,9 +70,10 @@ def _table(name: str, value: Any, rank: int) -> Any:
     return array
 
 
-def _narrow(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The array in the type that programs are compiled for, whatever numpy or a list made of it."""
-    return array.astype(np.float32 if array.dtype.kind == "f" else np.int32)
+def _narrow(array: Any) -> Any:
+    """The array in the type that programs are compiled for, whatever a list or a library made of it."""
+    wanted = np.int32 if array.dtype.kind in "biu" else np.float32
+    return array if array.dtype == wanted else array.astype(wanted)
 
 
 def _same_shape(name: str, array: Any, ids: Any) -> Any:
@@ -135,7 +136,7 @@ def _checked_head_mask(config: BertConfig, value: Any) -> Any:
         raise InputError(f"head_mask has shape {list(array.shape)}; it needs [{heads}] or [{layers}, {heads}].")
     if array.dtype.kind not in "biuf" and not jnp.issubdtype(array.dtype, jnp.floating):
         raise InputError(f"head_mask holds {array.dtype.name}, not numbers.")
-    return array.astype(np.float32)
+    return array
 
 
 def _checked_encoder(config: BertConfig, given: Mapping[str, Any], ids: Any) -> dict[str, Any]:
@@ -144,9 +145,7 @@ def _checked_encoder(config: BertConfig, given: Mapping[str, Any], ids: Any) -> 
         named = "encoder_hidden_states" if "encoder_hidden_states" in given else "encoder_attention_mask"
         raise InputError(f"{named} is given; the model has no cross attention (add_cross_attention=False).")
     if "encoder_hidden_states" not in given:
-        raise InputError(
-            "encoder_hidden_states is missing; the model attends to an encoder (add_cross_attention=True)."
-        )
+        raise InputError("encoder_attention_mask is given without encoder_hidden_states.")
     states = _array("encoder_hidden_states", given["encoder_hidden_states"])
     if (
         states.ndim != 3

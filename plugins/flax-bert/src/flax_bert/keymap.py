@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap
 
 # fmt: off
-KEYMAP = KeyMap(
+ROWS = (
     # tensor in the checkpoint                                    parameter of the model                                      layout
     ("embeddings.word_embeddings.weight",                         "embeddings.word_embeddings.embedding",                     SAME),
     ("embeddings.position_embeddings.weight",                     "embeddings.position_embeddings.embedding",                 SAME),
@@ -52,12 +54,22 @@ KEYMAP = KeyMap(
     ("classifier.bias",                                           "classifier.bias",                                          SAME),
     ("qa_outputs.weight",                                         "qa_outputs.kernel",                                        TRANSPOSED),
     ("qa_outputs.bias",                                           "qa_outputs.bias",                                          SAME),
-    prefix="bert.",
-    older=(("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
-    buffers=("embeddings.position_ids", "embeddings.token_type_ids"),
-    alternates=(  # stored although they are tied
-        ("cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"),
-        ("cls.predictions.decoder.bias", "cls.predictions.bias"),
-    ),
 )
 # fmt: on
+SPELLING: dict[str, Any] = {
+    "prefix": "bert.",
+    "older": (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
+    "buffers": ("embeddings.position_ids", "embeddings.token_type_ids"),
+}
+TIED = (("cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"),)
+BIAS, DECODER_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
+
+KEYMAP = KeyMap(*ROWS, **SPELLING, alternates=(*TIED, (DECODER_BIAS, BIAS)))
+"""Tensors that tied models store although they are second spellings are alternates."""
+
+UNTIED_KEYMAP = KeyMap(
+    *((DECODER_BIAS if tensor == BIAS else tensor, parameter, layout) for tensor, parameter, layout in ROWS),
+    **SPELLING,
+    alternates=((BIAS, DECODER_BIAS),),
+)
+"""Of models with `tie_word_embeddings=False`: PyTorch keeps both biases and computes with the decoder's."""

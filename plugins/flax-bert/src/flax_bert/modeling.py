@@ -23,7 +23,7 @@ from automodels.families.bert import BertConfig
 from flax_bert import heads
 from flax_bert.backbone import BertModule
 from flax_bert.inputs import checked_inputs
-from flax_bert.keymap import KEYMAP
+from flax_bert.keymap import KEYMAP, UNTIED_KEYMAP
 from flax_runtime.embedding import FlaxSentenceEmbeddingModel
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import ModelOutput
@@ -54,6 +54,10 @@ class FlaxBertPreTrainedModel(FlaxPreTrainedModel):
 
     cached: ClassVar[bool] = False
     """Whether the task takes a cache."""
+
+    def _set_up(self) -> None:
+        super()._set_up()
+        self.keymap = KEYMAP if self.config.tie_word_embeddings else UNTIED_KEYMAP
 
     def __call__(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
@@ -190,9 +194,9 @@ class FlaxBertForCausalLM(FlaxBertPreTrainedModel):
     generates = True
 
     def _set_up(self) -> None:
+        super()._set_up()
         if not self.config.is_decoder:
             logger.warning("FlaxBertForCausalLM sees later tokens too: the config has is_decoder=False.")
-        super()._set_up()
 
 
 class FlaxBertForNextSentencePrediction(FlaxBertPreTrainedModel):

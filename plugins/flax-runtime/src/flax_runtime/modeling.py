@@ -46,7 +46,7 @@ class FlaxPreTrainedModel(CallMethods, CheckpointSaving, DecoderMethods):
     module_class: ClassVar[Callable[..., nnx.Module]]
     """Called as `module_class(config, dtype=, param_dtype=, attend=, rngs=)`."""
 
-    keymap: ClassVar[KeyMap]
+    keymap: KeyMap
     base_model_prefix: ClassVar[str] = ""
     """Attribute of the backbone in the module; empty for a backbone itself."""
 

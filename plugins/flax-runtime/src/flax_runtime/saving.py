@@ -35,7 +35,7 @@ _PUSH_OPTIONS = parameters(upload) - {"directory", "repo_id"}
 class CheckpointSaving(ParameterMethods):
     """A model's config and parameters as a checkpoint."""
 
-    keymap: ClassVar[KeyMap]
+    keymap: KeyMap
     param_dtype: np.dtype
 
     def save_pretrained(
