@@ -20,7 +20,6 @@ TINY = dict(
 SHALLOW = {**TINY, "num_hidden_layers": 1}  # for heads: what two layers do, the backbone shows
 FIVE_LABELS = {**SHALLOW, "num_labels": 5}
 UNTIED = {**SHALLOW, "tie_word_embeddings": False}
-DECODER = {**TINY, "is_decoder": True}
 CROSS = {**SHALLOW, "is_decoder": True, "add_cross_attention": True, "cross_attention_hidden_size": 9}
 
 
@@ -71,19 +70,15 @@ class TestBertForSentenceEmbedding(BertConformance):
 
 
 class TestBertForPreTraining(BertConformance):
+    """Untied: the decoder has a matrix of its own."""
+
     model_class = flax_bert.FlaxBertForPreTraining
+    fields = UNTIED
     first_token_outputs = ("seq_relationship_logits",)
 
 
 class TestBertForMaskedLM(BertConformance):
     model_class = flax_bert.FlaxBertForMaskedLM
-
-
-class TestBertForMaskedLMUntied(BertConformance):
-    """The decoder has a matrix of its own."""
-
-    model_class = flax_bert.FlaxBertForMaskedLM
-    fields = UNTIED
 
 
 class TestBertForNextSentencePrediction(BertConformance):
@@ -118,12 +113,6 @@ class TestBertForQuestionAnswering(BertConformance):
 
 
 class TestBertForCausalLM(BertConformance):
-    model_class = flax_bert.FlaxBertForCausalLM
-    fields = DECODER
-    cache = True
-
-
-class TestBertForCausalLMWithCrossAttention(BertConformance):
     """A decoder that attends to an encoder of another width."""
 
     model_class = flax_bert.FlaxBertForCausalLM

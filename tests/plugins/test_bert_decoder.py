@@ -283,6 +283,13 @@ def test_an_encoders_states_that_do_not_fit_are_refused(crossing, arguments, mes
         crossing(IDS, **arguments)
 
 
+def test_a_cache_longer_than_the_table_of_positions_is_refused(model):
+    long = KVCache.empty(layers=2, batch=2, max_length=17, heads=3, head_size=4, dtype=jnp.float32)
+
+    with pytest.raises(InputError, match="past_key_values has 17 slots; the model has positions for 16"):
+        model(IDS, past_key_values=long)
+
+
 def test_a_cache_is_for_decoders_and_for_tasks_that_return_it():
     cache = KVCache.empty(layers=2, batch=2, max_length=8, heads=3, head_size=4, dtype=jnp.float32)
     encoder = FlaxBertModel(BertConfig(**{**TINY, "is_decoder": False}))

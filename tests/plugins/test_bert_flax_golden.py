@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,12 @@ class Case:
         with np.load(self.directory / "golden.npz") as data:
             return {name.removeprefix(f"{group}_"): data[name] for name in data.files if name.startswith(f"{group}_")}
 
-    def load(self, **options: Any) -> Any:
-        return getattr(flax_bert, self.described["class"]).from_pretrained(self.directory, strict=True, **options)
+    @functools.cache  # noqa: B019  # one model for all tests of a case: compiling takes the time
+    def load(self) -> Any:
+        return self.load_anew()
+
+    def load_anew(self) -> Any:
+        return getattr(flax_bert, self.described["class"]).from_pretrained(self.directory, strict=True)
 
 
 @pytest.fixture(params=CASES)
@@ -127,6 +132,7 @@ def test_tuples_have_the_order_of_the_reference_implementation(case):
 def test_gradients_equal_the_reference_implementation(case):
     model, inputs, weights = case.load(), case.arrays("in"), case.arrays("weight")
     if case.name.endswith("one_head"):  # as when the golden file was made
+        model = case.load_anew()
         model.enable_gradient_checkpointing()
 
     def loss_of(params):

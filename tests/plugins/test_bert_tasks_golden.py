@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ class Case:
         with np.load(self.directory / "golden.npz") as data:
             return {name.removeprefix(f"{group}_"): data[name] for name in data.files if name.startswith(f"{group}_")}
 
-    def load(self, **options: Any) -> Any:
-        return self.classes[0].from_pretrained(self.directory, strict=True, **options)
+    @functools.cache  # noqa: B019  # one model for all tests of a case: compiling takes the time
+    def load(self) -> Any:
+        return self.classes[0].from_pretrained(self.directory, strict=True)
 
     def gradients(self, model: Any) -> Any:
         """The reference's gradients as a tree: they are tensors under the names of their parameters."""

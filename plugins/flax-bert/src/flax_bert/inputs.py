@@ -111,6 +111,11 @@ def _checked_cache(config: BertConfig, cache: Any, ids: Any, *, cached: bool) ->
         )
     if not config.is_decoder:
         raise InputError("past_key_values is for decoders; the config has is_decoder=False.")
+    if cache.max_length > config.max_position_embeddings:
+        raise InputError(
+            f"past_key_values has {cache.max_length} slots; the model has positions for "
+            f"{config.max_position_embeddings}."
+        )
     heads = config.num_attention_heads
     shape = {"layers": config.num_hidden_layers, "heads": heads, "head_size": config.hidden_size // heads}
     cache.check(batch=ids.shape[0], tokens=ids.shape[1], **shape)
