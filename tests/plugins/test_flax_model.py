@@ -331,3 +331,20 @@ def test_building_does_work_in_proportion_to_the_layers():
 
     assert not np.array_equal(jax.random.key_data(keys.params()), jax.random.key_data(keys.params()))
     assert FlaxBertModel(BertConfig(**{**TINY, "num_hidden_layers": 200})).num_parameters() > 200 * 1000
+
+
+def test_models_of_one_config_share_their_outline_and_those_of_another_do_not():
+    config = BertConfig(**TINY)
+    model = FlaxBertModel(config)
+    config.hidden_act = "relu"  # in place, after the outline was kept
+    other = FlaxBertModel(config)
+    config.hidden_act = "gelu"
+    again = FlaxBertModel(config, seed=1)
+    half = FlaxBertModel(config, param_dtype="bfloat16")
+
+    assert again.params_shape_tree == model.params_shape_tree
+    assert again._graphdef is model._graphdef
+    assert other._graphdef is not model._graphdef
+    assert half._graphdef is not model._graphdef
+    np.testing.assert_array_equal(again(IDS, params=model.params)[0], model(IDS)[0])
+    assert not np.allclose(other(IDS, params=model.params)[0], model(IDS)[0])

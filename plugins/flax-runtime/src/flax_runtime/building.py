@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import functools
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
+from automodels.config import PretrainedConfig
+from flax_runtime.attention import AttentionFunction
 from flax_runtime.keys import Keys
 from flax_runtime.parameters import flatten
 
-Build = Callable[[Keys], nnx.Module]
-Abstract = dict[str, jax.ShapeDtypeStruct]
+Abstract = Mapping[str, jax.ShapeDtypeStruct]
+OUTLINES = 32  # that are kept: more than one program works with; each takes about a megabyte
 
 
+class Build:
+    """Makes a module from keys; two that would make the same one are equal."""
+
+    def __init__(
+        self,
+        module_class: Callable[..., nnx.Module],
+        config: PretrainedConfig,
+        *,
+        dtype: np.dtype,
+        param_dtype: np.dtype,
+        attend: AttentionFunction,
+    ) -> None:
+        self._module_class = module_class
+        self._config = config.copy_with()  # configs change in place; this one must stay what it is compared by
+        self._making: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "attend": attend}
+        same = (module_class, type(config), config.to_json_string(use_diff=False), *self._making.values())
+        self._same: tuple[Any, ...] = same
+
+    def __call__(self, keys: Keys) -> nnx.Module:
+        return self._module_class(self._config, **self._making, rngs=keys)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Build) and self._same == other._same
+
+    def __hash__(self) -> int:
+        return hash(self._same)
+
+
+@functools.lru_cache(maxsize=OUTLINES)
 def outline(build: Build) -> tuple[Any, Abstract]:
     """The graph of modules, and the shapes and types of its parameters by path; nothing is allocated.
 
+    Kept, because models of one config are made again and again, and making many modules takes longer than loading.
     The graph leaves the trace by the side: `nnx.eval_shape` would put the modules together again, only to be split.
     """
     graphs: list[Any] = []
@@ -27,8 +62,8 @@ def outline(build: Build) -> tuple[Any, Abstract]:
         graphs.append(graphdef)
         return flatten(nnx.to_pure_dict(state))
 
-    shapes: Abstract = jax.eval_shape(abstract)
-    return graphs[0], shapes
+    shapes: dict[str, jax.ShapeDtypeStruct] = jax.eval_shape(abstract)
+    return graphs[0], MappingProxyType(shapes)
 
 
 def draw(build: Build, key: jax.Array, wanted: Collection[str], *, of: int) -> dict[str, jax.Array]:

@@ -31,7 +31,6 @@ from flax_runtime.call_methods import CallMethods
 from flax_runtime.decoder_methods import DecoderMethods
 from flax_runtime.devices import backend_here
 from flax_runtime.filling import fill
-from flax_runtime.keys import Keys
 from flax_runtime.loading import again_if_saved, locate_with_config, plan_for, refuse_many_layers, warn_of_fresh
 from flax_runtime.numbers import floating, sizes, whole
 from flax_runtime.parameters import Tree, unflatten
@@ -207,11 +206,7 @@ class FlaxPreTrainedModel(CallMethods, CheckpointSaving, DecoderMethods):
         chosen = self.backend_report.chosen
         attend: AttentionFunction = load_reference(chosen.table.implementation, chosen.plugin)
 
-        def build(keys: Keys) -> nnx.Module:
-            types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-            return self.module_class(config, **types, attend=attend, rngs=keys)
-
-        return build
+        return Build(self.module_class, config, dtype=self.dtype, param_dtype=self.param_dtype, attend=attend)
 
     def __getstate__(self) -> dict[str, Any]:
         """What cannot be derived: no compiled programs, no graph; the backend is chosen anew where it is unpickled."""
