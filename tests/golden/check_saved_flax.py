@@ -65,10 +65,11 @@ def check_torch(case: Path, name: str) -> list[str]:
         model, info = getattr(transformers, torch_name).from_pretrained(
             target, output_loading_info=True, attn_implementation="eager"
         )
-    found = [f"{kind}: {sorted(keys)}" for kind, keys in info.items() if keys]
+    if any(info.values()):  # what is missing may have no values to compute with
+        return [f"{kind}: {sorted(keys)}" for kind, keys in info.items() if keys]
     given = {key: torch.from_numpy(array) for key, array in golden(case)[0].items()}
     with torch.no_grad():
-        return found + unequal(model, model.eval()(**given), case)
+        return unequal(model, model.eval()(**given), case)
 
 
 def main() -> None:
