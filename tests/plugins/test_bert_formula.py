@@ -193,6 +193,16 @@ def test_a_head_mask_scales_the_weights_of_heads(head_mask, wanted):
         np.testing.assert_allclose(np.stack(output.attentions), attentions, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float16, np.float64])
+def test_a_head_mask_may_be_of_any_type_of_numbers(dtype):
+    model = wide(FlaxBertModel(BertConfig(**TINY)))
+    mask = np.array([1, 0, 1])
+
+    found = model(IDS, head_mask=mask.astype(dtype)).last_hidden_state
+
+    np.testing.assert_array_equal(found, model(IDS, head_mask=mask.astype(np.float32)).last_hidden_state)
+
+
 @pytest.mark.parametrize("width", [None, 10])
 def test_a_decoder_sees_earlier_tokens_and_an_encoders_states(width):
     config = BertConfig(**TINY, is_decoder=True, add_cross_attention=True, cross_attention_hidden_size=width)

@@ -71,9 +71,8 @@ def _table(name: str, value: Any, rank: int) -> Any:
 
 
 def _narrow(array: Any) -> Any:
-    """The array in the type that programs are compiled for, whatever a list or a library made of it."""
-    wanted = np.int32 if array.dtype.kind in "biu" else np.float32
-    return array if array.dtype == wanted else array.astype(wanted)
+    """Whole numbers in the type that programs are compiled for, whatever a list or a library made of them."""
+    return array.astype(np.int32) if array.dtype.kind in "biu" and array.dtype != np.int32 else array
 
 
 def _same_shape(name: str, array: Any, ids: Any) -> Any:
@@ -141,7 +140,7 @@ def _checked_head_mask(config: BertConfig, value: Any) -> Any:
         raise InputError(f"head_mask has shape {list(array.shape)}; it needs [{heads}] or [{layers}, {heads}].")
     if array.dtype.kind not in "biuf" and not jnp.issubdtype(array.dtype, jnp.floating):
         raise InputError(f"head_mask holds {array.dtype.name}, not numbers.")
-    return array
+    return array.astype(np.float32) if array.dtype.kind in "biu" else array
 
 
 def _checked_encoder(config: BertConfig, given: Mapping[str, Any], ids: Any) -> dict[str, Any]:

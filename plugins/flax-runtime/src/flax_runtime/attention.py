@@ -43,14 +43,7 @@ def attention_weights(
     scale: float | None = None,
 ) -> Float[Array, "B N T S"]:
     """Softmax of the scores over the keys, in float32 or wider; a row whose keys are all masked is uniform."""
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    scores = jnp.einsum("btnh,bsnh->bnts", q * jnp.asarray(scale, q.dtype), k)
-    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
-    if bias is not None:
-        scores = scores + bias
-    if mask is not None:
-        scores = jnp.where(mask, scores, MASKED)
-    return jax.nn.softmax(scores, axis=-1)
+    return jax.nn.softmax(_scores(q, k, mask=mask, bias=bias, scale=scale), axis=-1)
 
 
 def xla_attention(
@@ -64,9 +57,17 @@ def xla_attention(
     dropout_rate: float = 0.0,
     dropout_rng: Key[Array, ""] | None = None,
 ) -> Float[Array, "B T N H"]:
-    """The plain formula, left to XLA; every other backend is measured against it."""
-    weights = attention_weights(q, k, mask=mask, bias=bias, scale=scale)
-    return weighted_values(weights, v, dropout_rate=dropout_rate, dropout_rng=dropout_rng)
+    """The plain formula, left to XLA; every other backend is measured against it.
+
+    The values are summed by weights that do not sum to 1 yet, and the sums divided: they are fewer than the weights.
+    """
+    scores = _scores(q, k, mask=mask, bias=bias, scale=scale)
+    highest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))  # any number gives the same result
+    weights = jnp.exp(scores - highest)
+    totals = weights.sum(axis=-1, keepdims=True)
+    weights = _dropped(weights, dropout_rate, dropout_rng).astype(v.dtype)
+    sums = jnp.matmul(weights, v.swapaxes(1, 2), preferred_element_type=totals.dtype)
+    return (sums / totals).astype(v.dtype).swapaxes(1, 2)
 
 
 def weighted_values(
@@ -77,7 +78,38 @@ def weighted_values(
     dropout_rng: Key[Array, ""] | None = None,
 ) -> Float[Array, "B T N H"]:
     """Values summed by their weights, in the values' type."""
-    if dropout_rng is not None and dropout_rate > 0:
-        kept = jax.random.bernoulli(dropout_rng, 1 - dropout_rate, weights.shape)
-        weights = jnp.where(kept, weights / (1 - dropout_rate), 0)
-    return jnp.einsum("bnts,bsnh->btnh", weights.astype(v.dtype), v)
+    weights = _dropped(weights, dropout_rate, dropout_rng).astype(v.dtype)
+    return jnp.matmul(weights, v.swapaxes(1, 2)).swapaxes(1, 2)
+
+
+def _scores(
+    q: Float[Array, "B T N H"],
+    k: Float[Array, "B S N H"],
+    *,
+    mask: Bool[Array, "#B #N #T S"] | None,
+    bias: Float[Array, "#B #N #T S"] | None,
+    scale: float | None,
+) -> Float[Array, "B N T S"]:
+    """Products of queries and keys, scaled, biased and masked.
+
+    Axes are put in order first: of the same products over other axes XLA makes slower loops on CPUs. Masking by adding
+    needs one number for each key, not a choice for each score; beside MASKED, scores vanish.
+    """
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scaled = (q * jnp.asarray(scale, q.dtype)).swapaxes(1, 2)
+    wide = jnp.promote_types(q.dtype, jnp.float32)  # sums of half types would lose digits, or overflow
+    scores = jnp.matmul(scaled, k.transpose(0, 2, 3, 1), preferred_element_type=wide)
+    if bias is not None:
+        scores = scores + bias
+    if mask is not None:
+        scores = scores + jnp.where(mask, 0, MASKED).astype(scores.dtype)
+    return scores
+
+
+def _dropped(weights: jax.Array, rate: float, rng: jax.Array | None) -> jax.Array:
+    if rng is None or rate == 0:
+        return weights
+    if rate == 1:
+        return jnp.zeros_like(weights)  # gradients of a division by 0 are not numbers
+    kept = jax.random.bernoulli(rng, 1 - rate, weights.shape)
+    return jnp.where(kept, weights / (1 - rate), 0)

@@ -71,7 +71,7 @@ class CheckpointTests(Subject):
         required = sorted(path for path in self.driver.parameters(model) if self.is_required(path))
 
         for number, path in enumerate((required[0], required[-1])):
-            name = self.tensor_name(path)
+            name = self.tensor_name(model, path)
             edited = self.edited(saved, tmp_path / str(number), lambda tensors, name=name: tensors.pop(name))  # type: ignore[misc]
             with pytest.raises(CheckpointMismatchError) as raised:
                 self.driver.load(self.tested, edited)
@@ -91,7 +91,7 @@ class CheckpointTests(Subject):
         self, model: Any, saved: Path, tmp_path: Path
     ) -> None:
         path = max(parameters := self.driver.parameters(model), key=lambda path: parameters[path].size)
-        name = self.tensor_name(path)
+        name = self.tensor_name(model, path)
 
         def grow(tensors: dict[str, Array]) -> None:
             tensors[name] = np.concatenate([tensors[name], tensors[name][:1]])
@@ -108,7 +108,7 @@ class CheckpointTests(Subject):
     def test_a_type_that_is_no_number_type_of_parameters_is_refused(
         self, model: Any, saved: Path, tmp_path: Path
     ) -> None:
-        name = self.tensor_name(next(iter(sorted(self.driver.parameters(model)))))
+        name = self.tensor_name(model, next(iter(sorted(self.driver.parameters(model)))))
 
         def change(tensors: dict[str, Array]) -> None:
             tensors[name] = np.ones_like(tensors[name], dtype=np.int32)
@@ -122,7 +122,7 @@ class CheckpointTests(Subject):
         self, model: Any, saved: Path, tmp_path: Path
     ) -> None:
         path = next(iter(sorted(self.driver.parameters(model))))
-        name = self.tensor_name(path)
+        name = self.tensor_name(model, path)
 
         def narrow(tensors: dict[str, Array]) -> None:
             tensors[name] = tensors[name].astype(np.float16)
@@ -141,11 +141,11 @@ class CheckpointTests(Subject):
         heads = {path for path in parameters if self.is_head(path)}
         if not heads:
             pytest.skip("the model has no head")
-        prefix = self.tested.keymap.prefix
+        prefix = model.keymap.prefix
 
         def strip(tensors: dict[str, Array]) -> None:
             for path in heads:
-                del tensors[self.tensor_name(path)]
+                del tensors[self.tensor_name(model, path)]
             for name in list(tensors):
                 tensors[name.removeprefix(prefix)] = tensors.pop(name)
 
@@ -170,8 +170,8 @@ class CheckpointTests(Subject):
         takes = known in inspect.signature(self.tested.from_pretrained).parameters
         assert known in str(raised.value) or not takes, f"the error does not name {known}: {raised.value}"
 
-    def tensor_name(self, path: str) -> str:
+    def tensor_name(self, model: Any, path: str) -> str:
         """Name of a parameter in a saved checkpoint."""
-        found = self.tensor_of(path)
+        found = self.tensor_of(model, path)
         assert found is not None, f"the key map has no tensor for {path}"
         return found[0]

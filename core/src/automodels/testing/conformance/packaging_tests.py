@@ -44,10 +44,10 @@ class PackagingTests(Subject):
         assert report.passed, str(report)
 
     def test_the_key_map_is_a_bijection_over_all_parameters(self, model: Any) -> None:
-        keymap = getattr(self.tested, "keymap", None)
+        keymap = getattr(model, "keymap", None)
         parameters = self.driver.parameters(model)
 
-        tensors = {path: self.tensor_of(path) for path in parameters}
+        tensors = {path: self.tensor_of(model, path) for path in parameters}
 
         lost = [path for path, found in tensors.items() if found is None]
         assert not lost, f"the key map has no tensor for {lost}"
@@ -66,7 +66,7 @@ class PackagingTests(Subject):
         checkpoint = Checkpoint.open(saved)
         expected = {}
         for path, value in self.driver.parameters(model).items():
-            if (found := self.tensor_of(path)) is not None:
+            if (found := self.tensor_of(model, path)) is not None:
                 expected[found[0]] = value.T if found[1] is TRANSPOSED else value
 
         assert set(checkpoint) == set(expected), f"saved, or expected, only: {sorted(set(checkpoint) ^ set(expected))}"

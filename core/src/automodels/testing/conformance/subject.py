@@ -164,12 +164,12 @@ class Subject:
         self.driver.set_parameters(model, changed)
         return model
 
-    def tensor_of(self, parameter: str) -> tuple[str, Layout] | None:
+    def tensor_of(self, model: Any, parameter: str) -> tuple[str, Layout] | None:
         """(name in a saved checkpoint, layout) of a parameter; None when the key map lacks it.
 
         Without a key map, tensors bear the names of parameters.
         """
-        keymap = getattr(self.tested, "keymap", None)
+        keymap = getattr(model, "keymap", None)
         if keymap is None:
             return parameter, SAME
         inside = not self.is_head(parameter) and bool(self.backbone)
