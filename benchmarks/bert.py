@@ -85,7 +85,7 @@ class Bench:
     def _compare(self, workers: Mapping[str, Worker]) -> None:
         """All compute the same, or there is nothing to compare."""
         numbers = {
-            name: _flat(worker.ask("digest", batch=8, tokens=128)["numbers"]) for name, worker in workers.items()
+            name: list(_flat(worker.ask("digest", batch=8, tokens=128)["numbers"])) for name, worker in workers.items()
         }
         for name in (FLAX, TORCH):
             largest = max(abs(a - b) for a, b in zip(numbers[OURS], numbers[name], strict=True))
