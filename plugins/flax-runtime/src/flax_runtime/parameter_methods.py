@@ -144,6 +144,8 @@ class ParameterMethods:
 
     def _drawn(self, wanted: Collection[str], key: jax.Array | None = None) -> dict[str, jax.Array]:
         """Fresh values by path, from a key or the model's seed."""
+        if not wanted:
+            return {}  # before a key is made, for which the first one in a process is compiled
         key = jax.random.key(self.seed) if key is None else key
         return draw(self._builder(self._config), key, wanted, of=len(self._abstract))
 
