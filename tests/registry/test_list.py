@@ -143,3 +143,17 @@ def test_a_plugin_that_only_answers_for_a_scheme_is_listed_with_it(here, site, c
     assert here(["list", "toy-source"]) == 0
 
     assert "ok, offers source toys://" in capsys.readouterr().out
+
+
+def test_a_row_names_a_few_tasks_and_counts_the_rest(here, site, capsys):
+    tasks = ["base", "masked-lm", "causal-lm", "question-answering"]
+    table = model_table("toy_flax", model_type="toy")
+    more = "".join(f'{task} = "toy_flax.modeling:ToyModel"\n' for task in tasks[1:])
+    site.plugin("toy-flax", HEAD + table + more)
+
+    here(["list", "toy"])
+    shown = capsys.readouterr().out.splitlines()[1]
+    here(["list", "toy", "--json"])
+
+    assert "base, masked-lm and 2 more" in " ".join(shown.split())
+    assert rows_of(capsys)["toy-flax"]["tasks"] == tasks

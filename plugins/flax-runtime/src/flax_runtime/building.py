@@ -68,6 +68,7 @@ def outline(build: Build) -> tuple[Any, Abstract]:
 
 def draw(build: Build, key: jax.Array, wanted: Collection[str], *, of: int) -> dict[str, jax.Array]:
     """New values for the parameters `wanted`, `of` the model's number: but for rounding, as if all were drawn."""
+
     def drawn(key: jax.Array) -> dict[str, jax.Array]:
         flat = flatten(nnx.to_pure_dict(nnx.state(build(Keys(key)))))
         return {path: flat[path] for path in wanted}

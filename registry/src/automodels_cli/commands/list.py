@@ -14,6 +14,7 @@ from automodels_cli.output import Output
 from automodels_cli.status import Status, offer_status, plugin_status
 from automodels_cli.table import ABSENT
 
+TASKS = 3  # fit into a row; `registry show` and --json name all of them
 HEADERS = ("MODEL TYPE", "FRAMEWORK", "TASKS", "PLUGIN", "VERSION", "STATUS")
 
 
@@ -38,7 +39,7 @@ class Row:
         return (
             self.model_type or ABSENT,
             self.framework or ABSENT,
-            ", ".join(self.tasks) or ABSENT,
+            _shortened(self.tasks) or ABSENT,
             self.plugin.name,
             self.plugin.version,
             ", ".join([str(self.status), *offers]),
@@ -55,6 +56,12 @@ class Row:
             "version": self.plugin.version,
             **self.status.described(),
         }
+
+
+def _shortened(tasks: tuple[str, ...]) -> str:
+    if len(tasks) <= TASKS:
+        return ", ".join(tasks)
+    return f"{', '.join(tasks[: TASKS - 1])} and {len(tasks) - TASKS + 1} more"
 
 
 def run(arguments: Namespace, output: Output) -> int:
