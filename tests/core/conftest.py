@@ -43,7 +43,7 @@ def _forget() -> None:
     catalog._scans.clear()
     loading._warned.clear()
     auto._auto_classes.clear()
-    json_config._reported.clear()
+    json_config._warned.clear()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+import itertools
 import json
 import pickle
 
@@ -307,7 +308,7 @@ def test_an_override_in_another_spelling_replaces_the_value_of_the_file():
 def test_every_field_has_a_docstring(module):
     classes = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ClassDef)]
 
-    for field, after in [pair for kind in classes for pair in zip(kind.body, kind.body[1:], strict=False)]:
+    for field, after in [pair for kind in classes for pair in itertools.pairwise(kind.body)]:
         if isinstance(field, ast.AnnAssign) and not ast.unparse(field.annotation).startswith("ClassVar"):
             assert isinstance(after, ast.Expr), ast.unparse(field)
             assert isinstance(after.value.value, str), ast.unparse(field)

@@ -182,8 +182,8 @@ class PretrainedConfig(JsonConfig):
         """
         return {**super().to_diff_dict(), "model_type": self.model_type}
 
-    def _set_values(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        values = super()._set_values(changes)
+    def _kept(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        values = super()._kept(changes)
         if "num_labels" in changes:
             return {field: value for field, value in values.items() if field not in ("id2label", "label2id")}
         return values

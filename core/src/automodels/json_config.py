@@ -25,8 +25,8 @@ Size = Annotated[int, Field(gt=0, lt=1 << 31, strict=True)]
 """A length of an axis."""
 
 TokenId = Annotated[int, Field(ge=0, lt=1 << 31, strict=True)]
-Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+Scale = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -38,7 +38,14 @@ class _Derived:
 DERIVED: Any = _Derived()
 """Default of a field that follows from others (see `JsonConfig.derive`) unless it is given; null means not given."""
 
-_reported: set[tuple[str, tuple[str, ...]]] = set()
+_warned: set[str] = set()
+
+
+def warn_once(message: str) -> None:
+    """A warning of the logger `automodels`, unless this process has given it before."""
+    if message not in _warned:
+        _warned.add(message)
+        logger.warning("%s", message)
 
 
 class JsonConfig(BaseModel):
@@ -149,6 +156,10 @@ class JsonConfig(BaseModel):
         """A config from a file."""
         return cls.from_dict(read_json_object(path))
 
+    def explicit(self) -> dict[str, Any]:
+        """What was given or changed, by the names of fields; unknown keys included."""
+        return self.model_dump(exclude_unset=True)
+
     def to_dict(self) -> dict[str, Any]:
         """Every field and every unknown key, as JSON values."""
         return self._as_given(self.model_dump(mode="json"))
@@ -185,7 +196,7 @@ class JsonConfig(BaseModel):
     def copy_with(self, **changes: Any) -> Self:
         """A copy with some fields changed; the original stays as it is."""
         changes = self._canonical(changes)
-        copied = self._from_values({**self._set_values(changes), **changes})
+        copied = self._from_values({**self._kept(changes), **changes})
         respelled = {key: value for field, value in changes.items() for key in self._spellings(field)}
         copied._given = {**self._given, **respelled}
         copied._loaded_from = self._loaded_from
@@ -215,9 +226,9 @@ class JsonConfig(BaseModel):
         """A config from fields and unknown keys."""
         return cls(**values)
 
-    def _set_values(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """What was given or changed so far and stays when `changes` are made, by the names of fields."""
-        return self.model_dump(exclude_unset=True)
+    def _kept(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What was given and stays when `changes` are made, for a kind of config to reduce."""
+        return self.explicit()
 
     @classmethod
     def _canonical(cls, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,12 +277,10 @@ class JsonConfig(BaseModel):
                 )
 
     def _report_unknown(self) -> None:
-        unknown = tuple(key for key in self.unknown_keys if key not in self.silent_keys)
-        key = (type(self).__name__, unknown)
-        if unknown and key not in _reported:
-            _reported.add(key)
+        unknown = [key for key in self.unknown_keys if key not in self.silent_keys]
+        if unknown:
             names = ", ".join(shown(name) + self._meant(name) for name in unknown[:8])
-            logger.warning("%s does not know %s; kept, and written back when saved.", type(self).__name__, names)
+            warn_once(f"{type(self).__name__} does not know {names}; kept, and written back when saved.")
 
     def _meant(self, name: str) -> str:
         guess = nearest(name, type(self).model_fields)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
-
 from automodels.config import (
     DERIVED,
     Activation,
@@ -57,9 +55,7 @@ class GPTNeoConfig(PretrainedConfig):
     max_position_embeddings: Size = 2048
     """Longest sequence, in tokens."""
 
-    attention_types: list[tuple[list[AttentionType], LayerCount]] = Field(
-        default_factory=lambda: [(["global", "local"], 12)]
-    )
+    attention_types: list[tuple[list[AttentionType], LayerCount]] = [(["global", "local"], 12)]  # noqa: RUF012  # pydantic copies it
     """Kinds of attention, and how often to repeat them; `num_layers` altogether."""
 
     attention_layers: list[AttentionType] = DERIVED
@@ -115,8 +111,8 @@ class GPTNeoConfig(PretrainedConfig):
         if "attention_types" in self.model_fields_set and self.attention_layers != self.derive("attention_layers"):
             raise self.impossible("attention_layers are not what attention_types written out are")
 
-    def _set_values(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        return _without_layers(super()._set_values(changes), changes)
+    def _kept(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        return _without_layers(super()._kept(changes), changes)
 
     def _check_count(self, count: int, field: str) -> None:
         """Before anything is written out: a few characters of a file could stand for any number of layers."""
