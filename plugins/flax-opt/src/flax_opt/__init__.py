@@ -1,1 +1,18 @@
-"""OPT in Flax. Nothing yet: the manifest offers nothing."""
+"""OPT in Flax. Only the config yet: the manifest offers nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from automodels.families.opt import OPTConfig
+
+__all__ = ["OPTConfig"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'flax_opt' has no attribute {name!r}")
+    from automodels.families.opt import OPTConfig
+
+    return OPTConfig
