@@ -33,7 +33,7 @@ def byte_level(vocabulary: bytes, merges: bytes, path: Path, config: Mapping[str
 
     Raises CheckpointFormatError, ConfigFileError, ConfigValueError, UnsupportedConfigError.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
     settings = path.parent / CONFIG
     _refuse_other_classes(config, path.parent)
@@ -41,6 +41,7 @@ def byte_level(vocabulary: bytes, merges: bytes, path: Path, config: Mapping[str
     backend = Tokenizer(models.BPE(ids, _merges(merges, path.parent / MERGES, ids)))
     spaced = flag(config, "add_prefix_space", settings, default=False) is True
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=spaced)
+    backend.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B:1")
     backend.decoder = decoders.ByteLevel()
     lost = set(pre_tokenizers.ByteLevel.alphabet()) - ids.keys()
     if lost:
