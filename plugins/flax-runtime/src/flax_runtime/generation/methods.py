@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ Functions = Sequence[Callable[..., Any]]
 class GenerationMethods(CallMethods, DecoderMethods):
     """Text generation, for a class that `generates`."""
 
+    module_class: ClassVar[Callable[..., Any]]
     generation_config: GenerationConfig | None = None
     """Options of the checkpoint's `generation_config.json`; None where it has none. A call's own options win."""
 
@@ -203,11 +204,14 @@ class GenerationMethods(CallMethods, DecoderMethods):
 
     def _forward_of(self, params: Mapping[str, Any]) -> Forward:
         last: int = self._config.vocab_size - 1
+        # Of a prompt, only the last token's scores are asked for; some modules can leave out the others.
+        can_leave_out = "last_logits_only" in parameters(self.module_class.__call__)
+        flags = (("last_logits_only", True),) if can_leave_out else ()
 
         def forward(ids: jax.Array, inputs: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
             # The padding of rows that have ended may lie outside the vocabulary; nobody looks at what comes of it.
             known = jnp.minimum(ids, last)
-            output = self._forward(params, {"input_ids": known, **inputs}, None, flags=())
+            output = self._forward(params, {"input_ids": known, **inputs}, None, flags=flags)
             logits = output.logits[:, -1]
             wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
             return wide, self.update_inputs_for_generation(output, inputs)

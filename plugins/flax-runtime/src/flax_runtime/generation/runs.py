@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from automodels.generation import GenerationConfig
@@ -68,14 +68,14 @@ class Run:
         """The sequences that there are now."""
         state, steps = self._state, self._new()
         records = {
-            name: None if (record := getattr(state, name)) is None else jnp.asarray(np.asarray(record)[:steps])
+            name: None if (record := getattr(state, name)) is None else jax.device_put(np.asarray(record)[:steps])
             for name in ("scores", "logits")
         }
         if isinstance(state, beams.State):
             return self._best(state, records)
         lengths = np.asarray(state.lengths)
         return FlaxGenerateOutput(
-            sequences=jnp.asarray(self._filled(self._tokens(), lengths)), lengths=jnp.asarray(lengths), **records
+            sequences=jax.device_put(self._filled(self._tokens(), lengths)), lengths=jax.device_put(lengths), **records
         )
 
     def _best(self, state: beams.State, records: dict[str, Any]) -> FlaxGenerateOutput:
@@ -86,10 +86,10 @@ class Run:
         tokens, scores, origins = (array.reshape(-1, *array.shape[2:]) for array in ended.values())
         lengths = (origins >= 0).sum(axis=1, dtype=np.int32)
         return FlaxGenerateOutput(
-            sequences=jnp.asarray(self._filled(tokens, lengths)),
-            lengths=jnp.asarray(lengths),
-            sequences_scores=jnp.asarray(scores),
-            beam_indices=jnp.asarray(origins[:, : lengths.max()]),
+            sequences=jax.device_put(self._filled(tokens, lengths)),
+            lengths=jax.device_put(lengths),
+            sequences_scores=jax.device_put(scores),
+            beam_indices=jax.device_put(origins[:, : lengths.max()]),
             **records,
         )
 
