@@ -71,7 +71,9 @@ def processed(scores: np.ndarray, prompt: list[int], new: list[int], options: Op
             run = [*tokens, token][-size:]
             if len(run) == size and run in [tokens[at : at + size] for at in range(len(tokens) - size + 1)]:
                 scores[token] = -np.inf
-    add_bias(scores, tokens, [(word, -np.inf) for word in options.bad_words_ids if word not in [[e] for e in options.ends]])
+    add_bias(
+        scores, tokens, [(word, -np.inf) for word in options.bad_words_ids if word not in [[e] for e in options.ends]]
+    )
     if len(new) < options.least:
         scores[list(options.ends)] = -np.inf
     if options.forced_bos_token_id is not None and len(tokens) == 1:

@@ -47,7 +47,7 @@ class _Bytes:
 
     def push(self, index: int) -> str:
         token = self._backend.id_to_token(index)
-        return "" if token is None else self._decoder.decode(_token_bytes(token))
+        return "" if token is None else self._decoder.decode(token_bytes(token))
 
     def finish(self) -> str:
         rest = self._decoder.decode(b"", final=True)
@@ -83,7 +83,7 @@ class _Window:
         return self._backend.decode(ids, skip_special_tokens=False)
 
 
-def _token_bytes(token: str) -> bytes:
+def token_bytes(token: str) -> bytes:
     """The bytes that the letters of a token stand for; those of its text if it is no byte-level token."""
     try:
         return bytes(_BYTES[letter] for letter in token)

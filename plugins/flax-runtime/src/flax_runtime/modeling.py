@@ -153,6 +153,7 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
             backend=backend,
             gradient_checkpointing=gradient_checkpointing,
         )
+        model._read_generation_config(location)
         fitting = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
         plan = plan_for(model, model._abstract, checkpoint, location, **fitting)
         arrays = fill(plan)

@@ -20,7 +20,7 @@ from flax_runtime.cache import KVCache
 from flax_runtime.generation.batch import Texts
 from flax_runtime.generation.options import Numbers, Plan
 from flax_runtime.generation.scoring import changed
-from flax_runtime.generation.single import judged, past_of, record, recorded
+from flax_runtime.generation.single import judged, past_of, record, recorded, stopped
 
 OUT = -1.0e9  # the score of what must not be chosen; finite, so that such candidates still have an order
 
@@ -34,6 +34,9 @@ class Sequences:
     scores: Float[Array, "B K"]
     origins: Int[Array, "B K N"]
     """For each new token the row that it was chosen in; -1 where there is none."""
+
+    stop: Int[Array, "B K"] | None
+    """How much of a text that ends a sequence is there."""
 
     def taken(self, places: Int[Array, "B J"]) -> Sequences:
         """Those at the places."""
@@ -79,6 +82,7 @@ def started(
         tokens=tokens.reshape(prompts, plan.beams, slots),
         scores=jnp.broadcast_to(first[None], (prompts, plan.beams)),
         origins=jnp.full((prompts, plan.beams, most), -1, jnp.int32),
+        stop=None if texts.stop is None else texts.stop.reshape(prompts, plan.beams),
     )
     return State(
         running=running,
@@ -98,9 +102,9 @@ def advanced(state: State, logits: Float[Array, "R V"], texts: Texts, numbers: N
     rows, slots = logits.shape[0], state.running.tokens.shape[-1]
     past = past_of(state.running.tokens.reshape(rows, slots), state.new, texts)
     scores = changed(jax.nn.log_softmax(logits, axis=-1), past, numbers, plan)
-    candidates, beams = _candidates(state, scores, texts, plan)
+    candidates, beams, ends = _candidates(state, scores, texts, numbers, plan)
     new = state.new + 1
-    ends = _ends(candidates, scores, new, beams, texts, numbers, plan)
+    ends |= _ends(candidates, scores, new, beams, texts, numbers, plan)
     # An ended candidate goes to `ended`, not on.
     going = dataclasses.replace(candidates, scores=candidates.scores + ends * OUT)
     places = jax.lax.top_k(going.scores, plan.beams)[1]
@@ -111,7 +115,7 @@ def advanced(state: State, logits: Float[Array, "R V"], texts: Texts, numbers: N
     over = ~improves | jnp.all(ends, axis=1)
     if plan.early_stopping is True:
         over |= jnp.all(is_ended, axis=1)
-    origin = _taken(beams, places) + jnp.arange(len(beams))[:, None] * plan.beams
+    origin = _rows(_taken(beams, places), plan)
     kept = state.over
     return State(
         running=_where(kept, state.running, running),
@@ -137,8 +141,13 @@ def last_tokens(state: State, texts: Texts) -> Int[Array, " R"]:
     return jax.lax.dynamic_index_in_dim(state.running.tokens, column, axis=2, keepdims=False).reshape(-1)
 
 
-def _candidates(state: State, scores: jax.Array, texts: Texts, plan: Plan) -> tuple[Sequences, Int[Array, "B C"]]:
-    """The best continuations of a prompt's beams, or a sample of them; and the beams that they continue."""
+def _candidates(
+    state: State, scores: jax.Array, texts: Texts, numbers: Numbers, plan: Plan
+) -> tuple[Sequences, Int[Array, "B C"], Bool[Array, "B C"]]:
+    """The best continuations of a prompt's beams, or a sample of them.
+
+    Also the beams that they continue, and which end by their last token or by a text that it completes.
+    """
     vocabulary = scores.shape[-1]
     total = scores.reshape(-1, plan.beams, vocabulary) + state.running.scores[:, :, None]
     flat = total.reshape(len(total), -1)
@@ -151,12 +160,14 @@ def _candidates(state: State, scores: jax.Array, texts: Texts, plan: Plan) -> tu
         places = jax.lax.top_k(flat, plan.candidates)[1]
     beams, token = places // vocabulary, places % vocabulary
     before = state.running.taken(beams)
-    origin = beams + jnp.arange(len(beams))[:, None] * plan.beams
-    return Sequences(
+    stop, stops = stopped(before.stop, token, numbers)
+    candidates = Sequences(
         tokens=_with(before.tokens, token, texts.columns + state.new),
         scores=_taken(flat, places),
-        origins=_with(before.origins, origin, state.new),
-    ), beams
+        origins=_with(before.origins, _rows(beams, plan), state.new),
+        stop=stop,
+    )
+    return candidates, beams, numbers.ends[token] | stops
 
 
 def _ends(
@@ -168,16 +179,12 @@ def _ends(
     numbers: Numbers,
     plan: Plan,
 ) -> Bool[Array, "B C"]:
-    """Which candidates end."""
-    column = texts.columns + new - 1
-    token = jax.lax.dynamic_index_in_dim(candidates.tokens, column, axis=2, keepdims=False)
+    """Which candidates end by their length, or because the caller says so."""
     longest = texts.longest.reshape(-1, plan.beams)[:, :1]
-    ends = numbers.ends[token] | (new >= longest) | (new >= numbers.halt)
+    ends = jnp.broadcast_to((new >= longest) | (new >= numbers.halt), beams.shape)
     if plan.criteria:
-        rows = (beams + jnp.arange(len(beams))[:, None] * plan.beams).reshape(-1)
-        per_row = {name: getattr(texts, name)[rows] for name in ("mask", "prompt", "shortest", "longest")}
-        flat = candidates.tokens.reshape(len(rows), -1)
-        past = past_of(flat, new, dataclasses.replace(texts, **per_row))
+        rows = _rows(beams, plan).reshape(-1)
+        past = past_of(candidates.tokens.reshape(len(rows), -1), new, texts.taken(rows))
         for criterion in plan.criteria:
             ends |= judged(criterion, past, scores[rows]).reshape(ends.shape)
     return ends
@@ -215,6 +222,11 @@ def _may_improve(
     best = running.scores[:, 0] / _power(length, numbers.length_penalty)
     worst = jnp.where(is_ended, ended.scores.min(axis=1, keepdims=True), OUT)
     return jnp.any(best[:, None] > worst, axis=1)
+
+
+def _rows(beams: Int[Array, "B J"], plan: Plan) -> Int[Array, "B J"]:
+    """The programs' rows of the beams."""
+    return beams + jnp.arange(len(beams))[:, None] * plan.beams
 
 
 def _power(length: jax.Array, penalty: jax.Array) -> jax.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,8 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from automodels.arguments import parameters, refuse_unknown
-from automodels.errors import InputError
+from automodels.checkpoint.journal import current_path
+from automodels.checkpoint.locate import Location
+from automodels.errors import ConfigError, InputError
 from automodels.generation import GenerationConfig, lengths, resolved
+from automodels.generation.config import GENERATION_CONFIG_NAME
 from flax_runtime.batching import bucket
 from flax_runtime.call_methods import CallMethods
 from flax_runtime.decoder_methods import DecoderMethods
@@ -22,6 +26,7 @@ from flax_runtime.generation.options import NEVER, Numbers, Plan, numbers_of, pl
 from flax_runtime.generation.output import FlaxGenerateOutput
 from flax_runtime.generation.prompts import Prompt, checked_prompt
 from flax_runtime.generation.runs import Run
+from flax_runtime.generation.stop_texts import StopTexts, stop_texts
 from flax_runtime.keys import as_key
 from flax_runtime.numbers import positive
 
@@ -34,6 +39,9 @@ class GenerationMethods(CallMethods, DecoderMethods):
     module_class: ClassVar[Callable[..., Any]]
     generation_config: GenerationConfig | None = None
     """Options of the checkpoint's `generation_config.json`; None where it has none. A call's own options win."""
+
+    _unusable: ConfigError | None = None
+    """What is wrong with the checkpoint's `generation_config.json`."""
 
     def generate(
         self,
@@ -66,7 +74,8 @@ class GenerationMethods(CallMethods, DecoderMethods):
         with other lengths of the bucket, or other numbers, compile nothing.
 
         Raises InputError for prompts that do not fit the model, UnknownArgumentError, ConfigValueError,
-        UnsupportedConfigError, CheckpointMismatchError for params that do not fit.
+        UnsupportedConfigError (also where the checkpoint's `generation_config.json` is unusable),
+        CheckpointMismatchError for params that do not fit.
         """
         config = self._resolved(generation_config, options)
         run = self._run_of(
@@ -118,9 +127,28 @@ class GenerationMethods(CallMethods, DecoderMethods):
         pieces = self.stream([ids], tokenizer=tokenizer, attention_mask=[[1] * len(ids)], **options)
         return _texts(pieces, tokenizer.stream(skip_special_tokens=skip_special_tokens))
 
+    def _read_generation_config(self, location: Location) -> None:
+        """Takes over the checkpoint's `generation_config.json`; one that is unusable matters to generation only."""
+        if not self.generates:
+            return
+        location.fetch(GENERATION_CONFIG_NAME)
+        if not os.path.lexists(current_path(location.directory, GENERATION_CONFIG_NAME)):
+            return
+        try:
+            self.generation_config = GenerationConfig.from_pretrained(location)
+        except ConfigError as error:
+            self._unusable = error
+
+    def _saved_files(self) -> dict[str, bytes]:
+        """Files that belong beside the weights, by name."""
+        config = self.generation_config
+        return {} if config is None else {GENERATION_CONFIG_NAME: config.to_json_string().encode()}
+
     def _resolved(self, given: GenerationConfig | None, options: Mapping[str, Any]) -> GenerationConfig:
         """The options of a call that can be obeyed."""
         self._check_generates()
+        if self._unusable is not None and self.generation_config is None:
+            raise self._unusable
         elsewhere = parameters(type(self).generate) | parameters(type(self).stream)
         refuse_unknown("generate", options, GenerationConfig.field_names(), elsewhere=elsewhere)
         if given is not None and not isinstance(given, GenerationConfig):
@@ -146,8 +174,9 @@ class GenerationMethods(CallMethods, DecoderMethods):
         vocabulary: int = self._config.vocab_size
         prompt = self._prompt(input_ids, attention_mask, config)
         plan = plan_of(config, vocabulary, processors=processors, criteria=criteria)
-        numbers = numbers_of(config, vocabulary, pad=_padding(config))
-        most, texts = self._texts(prompt, config, prng_key)
+        stops = stop_texts(tokenizer, config.stop_texts, vocabulary) if config.stop_texts else None
+        numbers = numbers_of(config, vocabulary, pad=_padding(config), stops=stops.table if stops else None)
+        most, texts = self._texts(prompt, config, prng_key, stops)
         padded = prompt.padded(texts.columns)
         slots = bucket(texts.columns + most, NEVER)
         values = self.params if params is None else params
@@ -168,7 +197,9 @@ class GenerationMethods(CallMethods, DecoderMethods):
             ends=config.eos_token_ids,
         )
 
-    def _texts(self, prompt: Prompt, config: GenerationConfig, prng_key: Any) -> tuple[int, Texts]:
+    def _texts(
+        self, prompt: Prompt, config: GenerationConfig, prng_key: Any, stops: StopTexts | None
+    ) -> tuple[int, Texts]:
         """The most new tokens of a row, and what the programs know about the rows."""
         positions = getattr(self._config, "max_position_embeddings", None)
         bounds = [lengths(config, int(length), positions) for length in prompt.lengths]
@@ -181,6 +212,7 @@ class GenerationMethods(CallMethods, DecoderMethods):
             keys=_keys(jax.random.key(self.seed) if prng_key is None else prng_key, prompt.rows)
             if config.do_sample
             else None,
+            stop=np.array([stops.state(ids) for ids in prompt.texts], np.int32) if stops else None,
             shift=np.int32(width - prompt.width),
         )
 

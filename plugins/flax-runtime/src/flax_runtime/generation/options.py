@@ -105,6 +105,8 @@ class Numbers:
     begin_suppressed: Bool[Array, " V"] | None
     biased: Words | None
     banned: Words | None
+    stops: Int[Array, "M V"] | None
+    """For each state of the search for texts that end a sequence, the one behind each token (see stop_texts.py)."""
 
 
 def plan_of(
@@ -134,7 +136,9 @@ def plan_of(
     )
 
 
-def numbers_of(config: GenerationConfig, vocab_size: int, *, pad: int) -> Numbers:
+def numbers_of(
+    config: GenerationConfig, vocab_size: int, *, pad: int, stops: Int[Array, "M V"] | None = None
+) -> Numbers:
     """The numbers for checked options."""
     on = switched_on(config)
     ends = config.eos_token_ids
@@ -165,6 +169,7 @@ def numbers_of(config: GenerationConfig, vocab_size: int, *, pad: int) -> Number
         ),
         biased=_words(config.sequence_bias or ()) if "sequence_bias" in on else None,
         banned=_words([(word, -np.inf) for word in banned]) if "bad_words_ids" in on else None,
+        stops=stops,
     )
 
 

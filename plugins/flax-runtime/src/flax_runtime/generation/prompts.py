@@ -42,6 +42,11 @@ class Prompt:
         """[R] tokens of each text, padding not counted."""
         return self.mask.sum(axis=1, dtype=np.int32)
 
+    @property
+    def texts(self) -> list[np.ndarray]:
+        """The ids of each text."""
+        return [ids[mask] for ids, mask in zip(self.ids, self.mask, strict=True)]
+
     def padded(self, width: int) -> Prompt:
         """The same texts with padding on the left up to `width`."""
         before = [(0, 0), (width - self.width, 0)]

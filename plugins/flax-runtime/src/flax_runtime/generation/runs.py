@@ -79,11 +79,9 @@ class Run:
         )
 
     def _best(self, state: beams.State, records: dict[str, Any]) -> FlaxGenerateOutput:
-        ended = {
-            field.name: np.asarray(getattr(state.ended, field.name))[:, : self._plan.returned]
-            for field in dataclasses.fields(state.ended)
-        }
-        tokens, scores, origins = (array.reshape(-1, *array.shape[2:]) for array in ended.values())
+        ended, returned = state.ended, self._plan.returned
+        best = (np.asarray(array)[:, :returned] for array in (ended.tokens, ended.scores, ended.origins))
+        tokens, scores, origins = (array.reshape(-1, *array.shape[2:]) for array in best)
         lengths = (origins >= 0).sum(axis=1, dtype=np.int32)
         return FlaxGenerateOutput(
             sequences=jax.device_put(self._filled(tokens, lengths)),

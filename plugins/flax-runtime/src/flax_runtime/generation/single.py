@@ -16,6 +16,9 @@ from automodels.errors import InputError
 from flax_runtime.generation.batch import Texts
 from flax_runtime.generation.options import Numbers, Plan
 from flax_runtime.generation.scoring import Past, as_called, changed
+from flax_runtime.generation.stop_texts import HIT
+
+Stop = Int[Array, "*R"] | None
 
 
 @jax.tree_util.register_dataclass
@@ -31,6 +34,9 @@ class State:
     """New tokens of each row, its end included."""
 
     finished: Bool[Array, " R"]
+    stop: Int[Array, " R"] | None
+    """How much of a text that ends a sequence is there."""
+
     inputs: dict[str, Any]
     """The model's other arguments, the cache among them."""
 
@@ -48,6 +54,7 @@ def started(
         new=jnp.zeros((), jnp.int32),
         lengths=jnp.zeros(rows, jnp.int32),
         finished=jnp.zeros(rows, bool),
+        stop=texts.stop,
         inputs=inputs,
         scores=record(logits, slots - texts.columns) if plan.returns_scores else None,
         logits=record(logits, slots - texts.columns) if plan.returns_logits else None,
@@ -63,6 +70,8 @@ def advanced(state: State, logits: Float[Array, "R V"], texts: Texts, numbers: N
     tokens = jax.lax.dynamic_update_slice_in_dim(state.tokens, token[:, None], past.length, axis=1)
     new = state.new + 1
     ends = numbers.ends[chosen] | (new >= texts.longest) | (new >= numbers.halt)
+    stop, stops = stopped(state.stop, chosen, numbers)
+    ends |= stops
     for criterion in plan.criteria:
         ends |= judged(criterion, past_of(tokens, new, texts), scores)
     return State(
@@ -70,6 +79,7 @@ def advanced(state: State, logits: Float[Array, "R V"], texts: Texts, numbers: N
         new=new,
         lengths=jnp.where(state.finished, state.lengths, new),
         finished=state.finished | ends,
+        stop=stop,
         inputs=state.inputs,
         scores=recorded(state.scores, scores, state.new),
         logits=recorded(state.logits, logits, state.new),
@@ -111,6 +121,14 @@ def judged(criterion: Any, past: Past, scores: Float[Array, "R V"]) -> Bool[Arra
             f"A stopping criterion returned the shape {list(answer.shape)}; it needs [] or {list(past.prompt.shape)}."
         )
     return jnp.broadcast_to(answer, past.prompt.shape)
+
+
+def stopped(stop: Stop, token: Int[Array, "*R"], numbers: Numbers) -> tuple[Stop, Bool[Array, "*R"]]:
+    """The search for texts that end a sequence after one more token, and whether one was found."""
+    if stop is None or numbers.stops is None:
+        return None, jnp.zeros(token.shape, bool)
+    stop = numbers.stops[stop, token]
+    return stop, stop == HIT
 
 
 def record(values: jax.Array, steps: int) -> jax.Array:
