@@ -9,7 +9,7 @@ Shapes: B batch, S slots, T new tokens, N heads, H head size, L layers.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -73,6 +73,21 @@ class KVCache:
             keys=tuple(layer.keys for layer in layers),
             values=tuple(layer.values for layer in layers),
             length=self.length + jnp.asarray(tokens, self.length.dtype),
+        )
+
+    def repeated(self, times: int) -> KVCache:
+        """Each sequence `times` times, its copies side by side."""
+        return self._mapped(lambda array: jnp.repeat(array, times, axis=0))
+
+    def reordered(self, rows: Int[Array, " B"], *, start: int = 0) -> KVCache:
+        """In place of each sequence the one at `rows`, in slots from `start` on; the others stay as they are."""
+        return self._mapped(lambda array: array.at[:, start:].set(array[:, start:][rows]))
+
+    def _mapped(self, change: Callable[[jax.Array], jax.Array]) -> KVCache:
+        return KVCache(
+            keys=tuple(change(array) for array in self.keys),
+            values=tuple(change(array) for array in self.values),
+            length=self.length,
         )
 
     def has_room(self, tokens: int) -> Bool[Array, ""]:
