@@ -277,7 +277,7 @@ class GenerationConfig(JsonConfig):
             raise self.impossible(f"{named}: outside a vocabulary of {vocab_size}")
 
     def _check_lengths(self) -> None:
-        """Bounds that are both given; where one comes from elsewhere, the greatest length wins."""
+        """Bounds that are both set; the default of `max_length` is none, since it does not count the prompt."""
         shortest, longest = self.min_new_tokens, self.max_new_tokens
         if shortest is not None and longest is not None and shortest > longest:
             raise self.impossible(f"min_new_tokens is {shortest}, but max_new_tokens is {longest}")
