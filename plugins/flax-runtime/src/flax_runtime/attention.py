@@ -44,8 +44,8 @@ def attention_weights(
 ) -> Float[Array, "B N T S"]:
     """Softmax of the scores over the keys, in float32 or wider; a row whose keys are all masked is uniform."""
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    scores = jnp.einsum("btnh,bsnh->bnts", q * jnp.asarray(scale, q.dtype), k)
-    scores = scores.astype(jnp.promote_types(scores.dtype, jnp.float32))
+    wide = jnp.promote_types(q.dtype, jnp.float32)  # before they are summed: GPT-Neo's do not fit into float16
+    scores = jnp.einsum("btnh,bsnh->bnts", q * jnp.asarray(scale, q.dtype), k, preferred_element_type=wide)
     if bias is not None:
         scores = scores + bias
     if mask is not None:
