@@ -31,10 +31,10 @@ class Options(NamedTuple):
     eta_cutoff: float = 0.0
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
-    bad_words_ids: list[list[int]] = []
-    sequence_bias: list[tuple[list[int], float]] = []
-    suppress_tokens: list[int] = []
-    begin_suppress_tokens: list[int] = []
+    bad_words_ids: list[list[int]] = []  # noqa: RUF012  # nobody changes it
+    sequence_bias: list[tuple[list[int], float]] = []  # noqa: RUF012  # nobody changes it
+    suppress_tokens: list[int] = []  # noqa: RUF012  # nobody changes it
+    begin_suppress_tokens: list[int] = []  # noqa: RUF012  # nobody changes it
     forced_bos_token_id: int | None = None
     forced_eos: tuple[int, ...] = ()
     decay: tuple[int, float] | None = None
@@ -57,7 +57,7 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
         return np.log(softmax(scores))
 
 
-def processed(scores: np.ndarray, prompt: list[int], new: list[int], options: Options) -> np.ndarray:
+def processed(scores: np.ndarray, prompt: list[int], new: list[int], options: Options) -> np.ndarray:  # noqa: C901  # one option after the other
     """Scores after everything that looks at the tokens so far."""
     tokens = prompt + new
     scores = scores.copy()
@@ -104,7 +104,7 @@ def only(scores: np.ndarray, tokens: Any) -> np.ndarray:
     return result
 
 
-def warped(scores: np.ndarray, options: Options) -> np.ndarray:
+def warped(scores: np.ndarray, options: Options) -> np.ndarray:  # noqa: C901  # one option after the other
     """Scores after everything that belongs to sampling."""
     kept = 1 if options.num_beams == 1 else max(2, len(options.ends) + 1)
     scores = scores / options.temperature
@@ -202,7 +202,7 @@ def beams(
         candidates = [candidates[place] for place in np.argsort(-drawn, kind="stable")[:looked_at]]
         step += 1
 
-        def ends(beam: Beam) -> bool:
+        def ends(beam: Beam, step: int = step) -> bool:
             stops = options.stops is not None and options.stops(prompt + beam.new)
             return beam.new[-1] in options.ends or step == options.new or stops
 
@@ -235,7 +235,7 @@ def tiny(**changes: Any) -> Any:
 
 
 def oracle(model: Any, **call: Any) -> Logits:
-    """What the model's own call says; a decoder's result does not depend on what comes behind, so one shape is enough."""
+    """What the model's own call says; a decoder's result does not depend on what comes behind: one shape is enough."""
     width = model.config.max_position_embeddings
     known: dict[tuple[int, ...], np.ndarray] = {}
 

@@ -164,7 +164,7 @@ def test_twenty_prompts_and_two_temperatures_compile_two_programs_for_each_bucke
     with compilations() as second:
         for prompt in prompts:
             model.generate(prompt, **{**options, "temperature": 1.9, "top_p": 0.5, "top_k": 20, "eos_token_id": [4, 5]})
-            model.generate(prompt, **{**options, "max_new_tokens": 3, "pad_token_id": 7})
+            model.generate(prompt, **{**options, "max_new_tokens": 3, "pad_token_id": 40})
 
     assert len(buckets) == 3
     assert len(first) == 2 * len(buckets)

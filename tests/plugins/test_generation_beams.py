@@ -80,9 +80,10 @@ def test_beams_are_those_of_the_reference(model, logits, name):
 
 
 def test_the_cases_differ_and_end_at_different_lengths(logits):
+    several = {"new": 8, "num_beams": 3, "num_return_sequences": 3}
     found = {
         name: [
-            [beam.new for beam in reference.beams(logits, prompt, Options(**{"new": 8, "num_beams": 3, "num_return_sequences": 3, **expected}))]
+            [beam.new for beam in reference.beams(logits, prompt, Options(**{**several, **expected}))]
             for prompt in PROMPTS
         ]
         for name, (_, expected) in CASES.items()

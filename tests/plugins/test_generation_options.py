@@ -161,7 +161,8 @@ def test_several_options_at_once_come_in_the_order_of_transformers(model, logits
     end = plain[0][3]
     bias = [([plain[0][0]], -2.0), ([end], 3.0)]
     options = dict(
-        eos_token_id=end, min_new_tokens=3, repetition_penalty=1.4, no_repeat_ngram_size=2, suppress_tokens=[plain[1][1]],
+        eos_token_id=end, min_new_tokens=3, repetition_penalty=1.4, no_repeat_ngram_size=2,
+        suppress_tokens=[plain[1][1]],
         sequence_bias={tuple(word): value for word, value in bias}, exponential_decay_length_penalty=(1, 1.3),
         forced_eos_token_id=end, renormalize_logits=True,
     )  # fmt: skip

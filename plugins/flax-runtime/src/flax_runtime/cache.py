@@ -97,7 +97,7 @@ class KVCache:
     def check(self, *, layers: int, batch: int, tokens: int, heads: int, head_size: int) -> None:
         """Raises InputError when a model of this shape cannot go on with the cache.
 
-        Whether T tokens fit is only checked where `length` is known: outside jit.
+        Inside jit, where `length` is not known, the cache counts as empty.
         """
         expected = (batch, self.max_length, heads, head_size)
         if len(self.keys) != layers or {array.shape for array in (*self.keys, *self.values)} != {expected}:
@@ -106,7 +106,8 @@ class KVCache:
                 f"{layers} of {list(expected)}.",
                 hints=["Make it with this model's init_cache(batch_size, max_length)."],
             )
-        if isinstance(self.length, jax.core.Tracer) or (held := int(self.length)) + tokens <= self.max_length:
+        held = 0 if isinstance(self.length, jax.core.Tracer) else int(self.length)
+        if held + tokens <= self.max_length:
             return
         raise InputError(
             f"past_key_values holds {held} of {self.max_length} tokens; {tokens} more do not fit.",

@@ -1,7 +1,7 @@
 """FlaxPreTrainedModel: a config, a graph of NNX modules without values, and the values as a plain tree.
 
-What it can do with them stands in CallMethods, ParameterMethods, CheckpointSaving and GenerationMethods; here it is made,
-loaded, pickled and registered.
+What it can do with them stands in CallMethods, ParameterMethods, CheckpointSaving and GenerationMethods; here it is
+made, loaded, pickled and registered.
 """
 
 from __future__ import annotations

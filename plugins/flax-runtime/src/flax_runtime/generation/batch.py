@@ -1,4 +1,4 @@
-"""Texts: what the programs know about the prompts of a call, apart from their tokens.
+"""What stays the same while a call generates: its Texts, Numbers and Plan.
 
 Shapes: B prompts, R rows (several for each prompt), P columns of the prompt, S slots.
 """
@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
+from flax_runtime.generation.options import Numbers, Plan
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Texts:
-    """Rows, and what is the same for all of them."""
+    """What the programs know about the prompts, apart from their tokens."""
 
     mask: Bool[Array, "R P"]
     """Which columns of the prompt are no padding."""
@@ -70,3 +73,11 @@ class Texts:
             keys = jax.vmap(jax.random.fold_in, (None, 0))(keys, jnp.arange(rows))
         copies = jax.vmap(jax.vmap(jax.random.fold_in, (None, 0)), (0, None))(keys, jnp.arange(times))
         return copies.reshape(rows * times)
+
+
+class Call(NamedTuple):
+    """All of it."""
+
+    texts: Texts
+    numbers: Numbers
+    plan: Plan

@@ -17,10 +17,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from flax_runtime.cache import KVCache
-from flax_runtime.generation.batch import Texts
-from flax_runtime.generation.options import Numbers, Plan
+from flax_runtime.generation.batch import Call, Texts
 from flax_runtime.generation.scoring import changed
-from flax_runtime.generation.single import judged, past_of, record, recorded, stopped
+from flax_runtime.generation.single import gumbel, judged, past_of, record, recorded, stopped
 
 OUT = -1.0e9  # the score of what must not be chosen; finite, so that such candidates still have an order
 
@@ -40,11 +39,13 @@ class Sequences:
 
     def taken(self, places: Int[Array, "B J"]) -> Sequences:
         """Those at the places."""
-        return jax.tree.map(lambda array: _taken(array, places), self)
+        found: Sequences = jax.tree.map(lambda array: _taken(array, places), self)
+        return found
 
     def beside(self, other: Sequences) -> Sequences:
         """These, then the other ones."""
-        return jax.tree.map(lambda mine, its: jnp.concatenate([mine, its], axis=1), self, other)
+        both: Sequences = jax.tree.map(lambda mine, its: jnp.concatenate([mine, its], axis=1), self, other)
+        return both
 
 
 @jax.tree_util.register_dataclass
@@ -71,11 +72,10 @@ class State:
     logits: Float[Array, "N R V"] | None
 
 
-def started(
-    tokens: Int[Array, "R S"], inputs: dict[str, Any], texts: Texts, plan: Plan, logits: Float[Array, "R V"]
-) -> State:
+def started(tokens: Int[Array, "R S"], inputs: dict[str, Any], logits: Float[Array, "R V"], call: Call) -> State:
     """The state before the first new token: all beams are the prompt, and only the first one counts."""
     rows, slots = tokens.shape
+    texts, _, plan = call
     prompts, most = rows // plan.beams, slots - texts.columns
     first = jnp.where(jnp.arange(plan.beams) == 0, 0.0, OUT).astype(logits.dtype)
     running = Sequences(
@@ -97,25 +97,23 @@ def started(
     )
 
 
-def advanced(state: State, logits: Float[Array, "R V"], texts: Texts, numbers: Numbers, plan: Plan) -> State:
+def advanced(state: State, logits: Float[Array, "R V"], call: Call) -> State:
     """The state with one more token in every running sequence, and with those that ended by it."""
+    texts, numbers, plan = call
     rows, slots = logits.shape[0], state.running.tokens.shape[-1]
     past = past_of(state.running.tokens.reshape(rows, slots), state.new, texts)
     scores = changed(jax.nn.log_softmax(logits, axis=-1), past, numbers, plan)
-    candidates, beams, ends = _candidates(state, scores, texts, numbers, plan)
-    new = state.new + 1
-    ends |= _ends(candidates, scores, new, beams, texts, numbers, plan)
-    # An ended candidate goes to `ended`, not on.
+    candidates, ends = _candidates(state, scores, call)
+    # A candidate that ended goes to `ended`, not on.
     going = dataclasses.replace(candidates, scores=candidates.scores + ends * OUT)
-    places = jax.lax.top_k(going.scores, plan.beams)[1]
-    running = going.taken(places)
-    ended, is_ended = _ended(state, candidates, ends, new, numbers, plan)
-    longest = texts.longest.reshape(-1, plan.beams)[:, 0]
-    improves = state.improves & _may_improve(running, ended, is_ended, new, longest, numbers, plan)
+    running = going.taken(jax.lax.top_k(going.scores, plan.beams)[1])
+    ended, is_ended = _ended(state, candidates, ends, call)
+    new = state.new + 1
+    improves = state.improves & _may_improve(running, ended, is_ended, new, call)
     over = ~improves | jnp.all(ends, axis=1)
     if plan.early_stopping is True:
         over |= jnp.all(is_ended, axis=1)
-    origin = _rows(_taken(beams, places), plan)
+    origin = jax.lax.dynamic_index_in_dim(running.origins, state.new, axis=2, keepdims=False).reshape(rows)
     kept = state.over
     return State(
         running=_where(kept, state.running, running),
@@ -124,7 +122,7 @@ def advanced(state: State, logits: Float[Array, "R V"], texts: Texts, numbers: N
         improves=_where(kept, state.improves, improves),
         over=kept | over,
         new=new,
-        inputs={name: _reordered(value, origin.reshape(rows), texts) for name, value in state.inputs.items()},
+        inputs={name: _reordered(value, origin, texts) for name, value in state.inputs.items()},
         scores=recorded(state.scores, scores, state.new),
         logits=recorded(state.logits, logits, state.new),
     )
@@ -138,65 +136,50 @@ def is_over(state: State) -> Bool[Array, ""]:
 def last_tokens(state: State, texts: Texts) -> Int[Array, " R"]:
     """The tokens that the model has not seen yet."""
     column = texts.columns + state.new - 1
-    return jax.lax.dynamic_index_in_dim(state.running.tokens, column, axis=2, keepdims=False).reshape(-1)
+    tokens: jax.Array = jax.lax.dynamic_index_in_dim(state.running.tokens, column, axis=2, keepdims=False)
+    return tokens.reshape(-1)
 
 
-def _candidates(
-    state: State, scores: jax.Array, texts: Texts, numbers: Numbers, plan: Plan
-) -> tuple[Sequences, Int[Array, "B C"], Bool[Array, "B C"]]:
-    """The best continuations of a prompt's beams, or a sample of them.
-
-    Also the beams that they continue, and which end by their last token or by a text that it completes.
-    """
+def _candidates(state: State, scores: jax.Array, call: Call) -> tuple[Sequences, Bool[Array, "B C"]]:
+    """The best continuations of a prompt's beams, or a sample of them, and which of them end."""
+    texts, numbers, plan = call
     vocabulary = scores.shape[-1]
     total = scores.reshape(-1, plan.beams, vocabulary) + state.running.scores[:, :, None]
     flat = total.reshape(len(total), -1)
-    if plan.samples:
-        # The highest scores with Gumbel noise are a sample without replacement (Kool et al. 2019, https://arxiv.org/abs/1903.06059).
-        keys = jax.vmap(jax.random.fold_in, (0, None))(texts.keys[:: plan.beams], state.new)
-        noise = jax.vmap(lambda key: jax.random.gumbel(key, flat.shape[1:], flat.dtype))(keys)
-        places = jax.lax.top_k(flat + noise, plan.candidates)[1]
-    else:
-        places = jax.lax.top_k(flat, plan.candidates)[1]
+    drawn = flat
+    if texts.keys is not None:
+        # The highest scores with Gumbel noise are a sample without replacement: Kool et al. 2019,
+        # https://arxiv.org/abs/1903.06059.
+        drawn = flat + gumbel(texts.keys[:: plan.beams], state.new, flat)
+    places = jax.lax.top_k(drawn, plan.candidates)[1]
     beams, token = places // vocabulary, places % vocabulary
+    rows = beams + jnp.arange(len(beams))[:, None] * plan.beams
     before = state.running.taken(beams)
     stop, stops = stopped(before.stop, token, numbers)
     candidates = Sequences(
         tokens=_with(before.tokens, token, texts.columns + state.new),
         scores=_taken(flat, places),
-        origins=_with(before.origins, _rows(beams, plan), state.new),
+        origins=_with(before.origins, rows, state.new),
         stop=stop,
     )
-    return candidates, beams, numbers.ends[token] | stops
-
-
-def _ends(
-    candidates: Sequences,
-    scores: jax.Array,
-    new: jax.Array,
-    beams: Int[Array, "B C"],
-    texts: Texts,
-    numbers: Numbers,
-    plan: Plan,
-) -> Bool[Array, "B C"]:
-    """Which candidates end by their length, or because the caller says so."""
-    longest = texts.longest.reshape(-1, plan.beams)[:, :1]
-    ends = jnp.broadcast_to((new >= longest) | (new >= numbers.halt), beams.shape)
+    new, longest = state.new + 1, texts.longest[:: plan.beams, None]
+    ends = numbers.ends[token] | stops | (new >= longest) | (new >= numbers.halt)
     if plan.criteria:
-        rows = _rows(beams, plan).reshape(-1)
-        past = past_of(candidates.tokens.reshape(len(rows), -1), new, texts.taken(rows))
+        flat_rows = rows.reshape(-1)
+        past = past_of(candidates.tokens.reshape(len(flat_rows), -1), new, texts.taken(flat_rows))
         for criterion in plan.criteria:
-            ends |= judged(criterion, past, scores[rows]).reshape(ends.shape)
-    return ends
+            ends |= judged(criterion, past, scores[flat_rows]).reshape(ends.shape)
+    return candidates, ends
 
 
 def _ended(
-    state: State, candidates: Sequences, ends: Bool[Array, "B C"], new: jax.Array, numbers: Numbers, plan: Plan
+    state: State, candidates: Sequences, ends: Bool[Array, "B C"], call: Call
 ) -> tuple[Sequences, Bool[Array, "B K"]]:
     """The best of the sequences that had ended and those that end now, and which of them are there."""
+    plan = call.plan
     # A candidate that is not among the first K is there to go on; it does not end.
     now = ends & (jnp.arange(plan.candidates) < plan.beams)[None]
-    scores = candidates.scores / _power(new, numbers.length_penalty)
+    scores = candidates.scores / _power(state.new + 1, call.numbers.length_penalty)
     closed = ~state.improves
     if plan.early_stopping is True:
         closed |= jnp.all(state.is_ended, axis=1)
@@ -207,26 +190,16 @@ def _ended(
 
 
 def _may_improve(
-    running: Sequences,
-    ended: Sequences,
-    is_ended: Bool[Array, "B K"],
-    new: jax.Array,
-    longest: Int[Array, " B"],
-    numbers: Numbers,
-    plan: Plan,
+    running: Sequences, ended: Sequences, is_ended: Bool[Array, "B K"], new: jax.Array, call: Call
 ) -> Bool[Array, " B"]:
     """Whether the best running sequence would beat the worst ended one, at the length that is assumed for it."""
-    length = jnp.broadcast_to(new, longest.shape)
-    if plan.early_stopping == "never":  # a longer one may have a better score, if lengths count in its favour
-        length = jnp.where(numbers.length_penalty > 0, longest, length)
-    best = running.scores[:, 0] / _power(length, numbers.length_penalty)
+    penalty = call.numbers.length_penalty
+    length = jnp.broadcast_to(new, len(is_ended))
+    if call.plan.early_stopping == "never":  # a longer one may have a better score, if lengths count in its favour
+        length = jnp.where(penalty > 0, call.texts.longest[:: call.plan.beams], length)
+    best = running.scores[:, 0] / _power(length, penalty)
     worst = jnp.where(is_ended, ended.scores.min(axis=1, keepdims=True), OUT)
     return jnp.any(best[:, None] > worst, axis=1)
-
-
-def _rows(beams: Int[Array, "B J"], plan: Plan) -> Int[Array, "B J"]:
-    """The programs' rows of the beams."""
-    return beams + jnp.arange(len(beams))[:, None] * plan.beams
 
 
 def _power(length: jax.Array, penalty: jax.Array) -> jax.Array:

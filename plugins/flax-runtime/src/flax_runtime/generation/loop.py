@@ -18,8 +18,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from flax_runtime.cache import KVCache
 from flax_runtime.generation import beams, single
-from flax_runtime.generation.batch import Texts
-from flax_runtime.generation.options import Numbers, Plan
+from flax_runtime.generation.batch import Call, Texts
+from flax_runtime.generation.options import Plan
 
 Forward = Callable[[Int[Array, "R T"], dict[str, Any]], tuple[Float[Array, "R V"], dict[str, Any]]]
 """The model: scores behind the last token, in float32 or wider, and the other arguments of the next call."""
@@ -37,39 +37,30 @@ class Search(Protocol):
 
 
 def prefill(
-    forward: Forward,
-    ids: Int[Array, "R P"],
-    inputs: dict[str, Any],
-    texts: Texts,
-    numbers: Numbers,
-    plan: Plan,
-    *,
-    slots: int,
+    forward: Forward, ids: Int[Array, "R P"], inputs: dict[str, Any], call: Call, *, slots: int
 ) -> tuple[State, Texts]:
     """The state with the first new token, and the texts with a row for each sequence that is followed."""
+    followed, search = call.plan.followed, _search(call.plan)
     logits, inputs = forward(ids, inputs)
     tokens = jnp.pad(ids, ((0, 0), (0, slots - ids.shape[1])))
-    texts = texts.repeated(plan.followed)
-    if plan.followed > 1:  # the prompt is computed once, however many sequences go on from it
-        logits, tokens = (jnp.repeat(array, plan.followed, axis=0) for array in (logits, tokens))
-        inputs = {name: _repeated(value, plan.followed) for name, value in inputs.items()}
-    search = _search(plan)
-    state = search.started(tokens, inputs, texts, plan, logits)
-    return search.advanced(state, logits, texts, numbers, plan), texts
+    if followed > 1:  # the prompt is computed once, however many sequences go on from it
+        logits, tokens = (jnp.repeat(array, followed, axis=0) for array in (logits, tokens))
+        inputs = {name: _repeated(value, followed) for name, value in inputs.items()}
+    call = call._replace(texts=call.texts.repeated(followed))
+    state = search.started(tokens, inputs, logits, call)
+    return search.advanced(state, logits, call), call.texts
 
 
-def decode(
-    forward: Forward, state: State, texts: Texts, numbers: Numbers, plan: Plan, *, limit: Int[Array, ""]
-) -> State:
+def decode(forward: Forward, state: State, call: Call, *, limit: Int[Array, ""]) -> State:
     """The state after `limit` new tokens, or when no row goes on."""
-    search = _search(plan)
+    search = _search(call.plan)
 
     def goes_on(state: Any) -> jax.Array:
-        return (state.new < limit) & ~search.is_over(state)
+        return jnp.logical_and(state.new < limit, ~search.is_over(state))
 
     def step(state: Any) -> Any:
-        logits, inputs = forward(search.last_tokens(state, texts)[:, None], state.inputs)
-        return search.advanced(dataclasses.replace(state, inputs=inputs), logits, texts, numbers, plan)
+        logits, inputs = forward(search.last_tokens(state, call.texts)[:, None], state.inputs)
+        return search.advanced(dataclasses.replace(state, inputs=inputs), logits, call)
 
     last: State = jax.lax.while_loop(goes_on, step, state)
     return last

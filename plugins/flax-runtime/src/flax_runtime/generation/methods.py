@@ -20,7 +20,7 @@ from automodels.generation.config import GENERATION_CONFIG_NAME
 from flax_runtime.batching import bucket
 from flax_runtime.call_methods import CallMethods
 from flax_runtime.decoder_methods import DecoderMethods
-from flax_runtime.generation.batch import Texts
+from flax_runtime.generation.batch import Call, Texts
 from flax_runtime.generation.loop import Forward, State, decode, prefill
 from flax_runtime.generation.options import NEVER, Numbers, Plan, numbers_of, plan_of
 from flax_runtime.generation.prompts import Prompt, checked_prompt
@@ -159,7 +159,7 @@ class GenerationMethods(CallMethods, DecoderMethods):
         config.check_vocabulary(self._config.vocab_size)
         return config
 
-    def _run_of(  # noqa: PLR0917  # what generate takes, in its order
+    def _run_of(  # noqa: PLR0917  # what generate takes
         self,
         input_ids: Any,
         attention_mask: Any,
@@ -181,7 +181,7 @@ class GenerationMethods(CallMethods, DecoderMethods):
         values = self.params if params is None else params
         begin = functools.partial(self._prefill_program, values, padded.ids, plan=plan, slots=slots)
         go_on = functools.partial(self._decode_program, values, plan=plan)
-        return Run(begin, go_on, texts, numbers, plan, config)
+        return Run(begin, go_on, Call(texts, numbers, plan), max_time=config.max_time)
 
     def _prompt(self, input_ids: Any, attention_mask: Any, config: GenerationConfig) -> Prompt:
         if input_ids is None:
@@ -203,17 +203,17 @@ class GenerationMethods(CallMethods, DecoderMethods):
         positions = getattr(self._config, "max_position_embeddings", None)
         bounds = [lengths(config, int(length), positions) for length in prompt.lengths]
         width = bucket(prompt.width, NEVER)
-        return max(bound.new for bound in bounds), Texts(
-            mask=prompt.padded(width).mask,
-            prompt=prompt.lengths,
-            shortest=np.array([max(bound.shortest - bound.prompt, 0) for bound in bounds], np.int32),
-            longest=np.array([bound.new for bound in bounds], np.int32),
-            keys=_keys(jax.random.key(self.seed) if prng_key is None else prng_key, prompt.rows)
-            if config.do_sample
-            else None,
-            stop=np.array([stops.state(ids) for ids in prompt.texts], np.int32) if stops else None,
-            shift=np.int32(width - prompt.width),
-        )
+        key = jax.random.key(self.seed) if prng_key is None else prng_key
+        known: dict[str, Any] = {
+            "mask": prompt.padded(width).mask,
+            "prompt": prompt.lengths,
+            "shortest": np.array([max(bound.shortest - bound.prompt, 0) for bound in bounds], np.int32),
+            "longest": np.array([bound.new for bound in bounds], np.int32),
+            "keys": _keys(key, prompt.rows) if config.do_sample else None,
+            "stop": np.array([stops.state(ids) for ids in prompt.texts], np.int32) if stops else None,
+            "shift": np.int32(width - prompt.width),
+        }
+        return max(bound.new for bound in bounds), Texts(**known)
 
     def _prefill(
         self,
@@ -226,18 +226,18 @@ class GenerationMethods(CallMethods, DecoderMethods):
         slots: int,
     ) -> tuple[State, Texts]:
         inputs = self._first_inputs(texts.mask.astype(jnp.int32), self._new_cache(ids.shape[0], slots))
-        return prefill(self._forward_of(params), ids, inputs, texts, numbers, plan, slots=slots)
+        return prefill(self._forward_of(params), ids, inputs, Call(texts, numbers, plan), slots=slots)
 
     def _decode(
         self, params: Mapping[str, Any], state: State, texts: Texts, numbers: Numbers, limit: jax.Array, *, plan: Plan
     ) -> State:
-        return decode(self._forward_of(params), state, texts, numbers, plan, limit=limit)
+        return decode(self._forward_of(params), state, Call(texts, numbers, plan), limit=limit)
 
     def _forward_of(self, params: Mapping[str, Any]) -> Forward:
         last: int = self._config.vocab_size - 1
         # Of a prompt, only the last token's scores are asked for; some modules can leave out the others.
-        can_leave_out = "last_logits_only" in parameters(self.module_class.__call__)
-        flags = (("last_logits_only", True),) if can_leave_out else ()
+        call: Any = getattr(type(self).module_class, "__call__")  # noqa: B004, B009  # of the instances
+        flags = (("last_logits_only", True),) if "last_logits_only" in parameters(call) else ()
 
         def forward(ids: jax.Array, inputs: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
             # The padding of rows that have ended may lie outside the vocabulary; nobody looks at what comes of it.

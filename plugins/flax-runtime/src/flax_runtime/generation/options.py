@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from automodels.errors import InputError
 from automodels.generation import GenerationConfig
+from flax_runtime.generation.processors import Words
 from flax_runtime.generation.scoring import switched_on
 
 NEVER = np.iinfo(np.int32).max
@@ -63,16 +64,6 @@ class Plan:
     def followed(self) -> int:
         """Rows of the programs for each prompt."""
         return self.beams if self.beams > 1 else self.returned
-
-
-class Words(NamedTuple):
-    """Sequences of tokens, and what is added to the score of the last one behind the others."""
-
-    before: Int[Array, "W L"]
-    """All tokens but the last, at the end of their rows; -1 in front."""
-
-    last: Int[Array, " W"]
-    bias: Float[Array, " W"]
 
 
 @jax.tree_util.register_dataclass
@@ -146,22 +137,22 @@ def numbers_of(
     kept = plan_of(config, vocab_size).kept
     banned = [word for word in config.bad_words_ids or () if word not in [[end] for end in ends]]
     return Numbers(
-        pad=np.int32(pad),
+        pad=_whole(pad),
         ends=_flags(ends, vocab_size),
-        halt=np.int32(NEVER),
-        temperature=np.float32(config.temperature or 1.0),
-        top_k=np.int32(min(max(config.top_k or 0, kept), vocab_size)),
-        top_p=np.float32(1.0 if config.top_p is None else config.top_p),
-        min_p=np.float32(config.min_p or 0.0),
-        typical_p=np.float32(config.typical_p or 1.0),
-        epsilon_cutoff=np.float32(config.epsilon_cutoff or 0.0),
-        eta_cutoff=np.float32(config.eta_cutoff or 0.0),
-        repetition_penalty=np.float32(config.repetition_penalty or 1.0),
-        length_penalty=np.float32(1.0 if config.length_penalty is None else config.length_penalty),
-        no_repeat_ngram_size=np.int32(config.no_repeat_ngram_size or 0),
-        forced_bos=np.int32(config.forced_bos_token_id or 0),
-        decay_start=np.int32(start),
-        decay_factor=np.float32(factor),
+        halt=_whole(NEVER),
+        temperature=_real(config.temperature or 1.0),
+        top_k=_whole(min(max(config.top_k or 0, kept), vocab_size)),
+        top_p=_real(1.0 if config.top_p is None else config.top_p),
+        min_p=_real(config.min_p or 0.0),
+        typical_p=_real(config.typical_p or 1.0),
+        epsilon_cutoff=_real(config.epsilon_cutoff or 0.0),
+        eta_cutoff=_real(config.eta_cutoff or 0.0),
+        repetition_penalty=_real(config.repetition_penalty or 1.0),
+        length_penalty=_real(1.0 if config.length_penalty is None else config.length_penalty),
+        no_repeat_ngram_size=_whole(config.no_repeat_ngram_size or 0),
+        forced_bos=_whole(config.forced_bos_token_id or 0),
+        decay_start=_whole(start),
+        decay_factor=_real(factor),
         forced_ends=_flags(config.forced_eos_token_ids, vocab_size) if "forced_eos_token_id" in on else None,
         suppressed=_flags(config.suppress_tokens or (), vocab_size) if "suppress_tokens" in on else None,
         begin_suppressed=(
@@ -189,7 +180,16 @@ def _functions(what: str, given: Iterable[Any]) -> tuple[Callable[..., Any], ...
     return tuple(given)
 
 
-def _flags(tokens: Sequence[int], vocab_size: int) -> np.ndarray:
+def _whole(value: int) -> Any:
+    """A number as programs take it, still on the host."""
+    return np.int32(value)
+
+
+def _real(value: float) -> Any:
+    return np.float32(value)
+
+
+def _flags(tokens: Sequence[int], vocab_size: int) -> Any:
     """[V] true at the tokens; those outside the vocabulary cannot occur."""
     flags = np.zeros(vocab_size, bool)
     flags[[token for token in tokens if token < vocab_size]] = True
@@ -200,8 +200,9 @@ def _words(words: Sequence[tuple[Sequence[int], float]]) -> Words:
     """Sizes are rounded up, so that one word more compiles nothing; a row that is left over adds 0 to token 0."""
     rows = _power_of_two(len(words), _WORD_STEPS)
     length = _power_of_two(max((len(tokens) for tokens, _ in words), default=1), _WORD_STEPS)
-    before = np.full((rows, length), _ANY, np.int32)
-    last, bias = np.zeros(rows, np.int32), np.zeros(rows, np.float32)
+    before: Any = np.full((rows, length), _ANY, np.int32)
+    last: Any = np.zeros(rows, np.int32)
+    bias: Any = np.zeros(rows, np.float32)
     for row, (tokens, value) in enumerate(words):
         if len(tokens) > 1:
             before[row, -(len(tokens) - 1) :] = tokens[:-1]

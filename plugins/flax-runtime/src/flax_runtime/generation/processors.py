@@ -8,6 +8,8 @@ Shapes: R rows, S slots, V vocabulary, W words, L tokens of a word.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -42,8 +44,9 @@ def no_repeat_ngram(scores: Scores, tokens: Tokens, real: Real, length: Number, 
     def matched(place: jax.Array, matches: jax.Array) -> jax.Array:
         column = jnp.maximum(first + place, 0)
         now = jax.lax.dynamic_index_in_dim(tokens, column, axis=1)
-        is_real = jax.lax.dynamic_index_in_dim(real, column, axis=1) & jnp.roll(real, -place, axis=1)
-        return matches & (jnp.roll(tokens, -place, axis=1) == now) & is_real
+        is_real = jax.lax.dynamic_index_in_dim(real, column, axis=1)
+        same: jax.Array = (jnp.roll(tokens, -place, axis=1) == now) & is_real & jnp.roll(real, -place, axis=1)
+        return matches & same
 
     fits = (columns + size - 1 < length) & (first >= 0)
     matches = jnp.broadcast_to(fits[None], tokens.shape)
@@ -55,16 +58,19 @@ def no_repeat_ngram(scores: Scores, tokens: Tokens, real: Real, length: Number, 
     return jnp.where(banned, -jnp.inf, scores)
 
 
-def word_bias(
-    scores: Scores,
-    tokens: Tokens,
-    real: Real,
-    length: Number,
-    before: Int[Array, "W L"],
-    last: Int[Array, " W"],
-    bias: Float[Array, " W"],
-) -> Scores:
-    """Scores plus the bias of each word whose tokens `before` (-1: any) are the last ones, at the word's `last` one."""
+class Words(NamedTuple):
+    """Sequences of tokens, and what is added to the score of the last one behind the others."""
+
+    before: Int[Array, "W L"]
+    """All tokens but the last, at the end of their rows; -1 in front."""
+
+    last: Int[Array, " W"]
+    bias: Float[Array, " W"]
+
+
+def word_bias(scores: Scores, tokens: Tokens, real: Real, length: Number, words: Words) -> Scores:
+    """Scores plus the bias of each word that a token would complete."""
+    before, last, bias = words
     columns = length - before.shape[1] + jnp.arange(before.shape[1])
     places = jnp.maximum(columns, 0)
     context = jnp.where((columns >= 0)[None] & real[:, places], tokens[:, places], -2)  # -2 is no token

@@ -40,7 +40,8 @@ class Prompt:
     @property
     def lengths(self) -> np.ndarray:
         """[R] tokens of each text, padding not counted."""
-        return self.mask.sum(axis=1, dtype=np.int32)
+        lengths: np.ndarray = self.mask.sum(axis=1, dtype=np.int32)
+        return lengths
 
     @property
     def texts(self) -> list[np.ndarray]:

@@ -13,11 +13,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from automodels.generation import GenerationConfig
 from flax_runtime.generation import beams
-from flax_runtime.generation.batch import Texts
+from flax_runtime.generation.batch import Call, Texts
 from flax_runtime.generation.loop import State
-from flax_runtime.generation.options import NEVER, Numbers, Plan
+from flax_runtime.generation.options import NEVER, Numbers
 from flax_runtime.generation.output import FlaxGenerateOutput
 
 Prefill = Callable[[Texts, Numbers], tuple[State, Texts]]
@@ -27,15 +26,13 @@ Decode = Callable[[State, Texts, Numbers, Any], State]
 class Run:
     """The state of a call between its programs."""
 
-    def __init__(
-        self, prefill: Prefill, decode: Decode, texts: Texts, numbers: Numbers, plan: Plan, config: GenerationConfig
-    ) -> None:
+    def __init__(self, prefill: Prefill, decode: Decode, call: Call, *, max_time: float | None) -> None:
         """Computes the prompt and the first new token of every row."""
         self._started = time.monotonic()
-        self._max_time = config.max_time
-        self._decode, self._numbers, self._plan = decode, numbers, plan
-        self._columns, self._shift = texts.columns, int(texts.shift)
-        self._state, self._texts = prefill(texts, numbers)
+        self._max_time = max_time
+        self._decode, self._numbers, self._plan = decode, call.numbers, call.plan
+        self._columns, self._shift = call.texts.columns, int(call.texts.shift)
+        self._state, self._texts = prefill(call.texts, call.numbers)
 
     def finish(self) -> None:
         """Goes on until every row has ended, or the time is up."""
@@ -104,7 +101,8 @@ class Run:
     def _end_now(self) -> None:
         """Beams become sequences when they end, so they are made to, with one more token; others just stop."""
         if isinstance(self._state, beams.State):
-            self._numbers = dataclasses.replace(self._numbers, halt=np.int32(self._new() + 1))
+            halt: Any = np.int32(self._new() + 1)
+            self._numbers = dataclasses.replace(self._numbers, halt=halt)
             self._go_on(NEVER)
 
     def _is_late(self) -> bool:

@@ -84,7 +84,7 @@ def as_called(past: Past) -> tuple[Int[Array, "R S"], Int[Array, ""]]:
 
 def _sequence_bias(scores: jax.Array, past: Past, numbers: Numbers, plan: Plan) -> jax.Array:
     assert numbers.biased is not None
-    return processors.word_bias(scores, past.tokens, past.real, past.length, *numbers.biased)
+    return processors.word_bias(scores, past.tokens, past.real, past.length, numbers.biased)
 
 
 def _repetition_penalty(scores: jax.Array, past: Past, numbers: Numbers, plan: Plan) -> jax.Array:
@@ -97,7 +97,7 @@ def _no_repeat_ngram(scores: jax.Array, past: Past, numbers: Numbers, plan: Plan
 
 def _bad_words(scores: jax.Array, past: Past, numbers: Numbers, plan: Plan) -> jax.Array:
     assert numbers.banned is not None
-    return processors.word_bias(scores, past.tokens, past.real, past.length, *numbers.banned)
+    return processors.word_bias(scores, past.tokens, past.real, past.length, numbers.banned)
 
 
 def _min_length(scores: jax.Array, past: Past, numbers: Numbers, plan: Plan) -> jax.Array:

@@ -10,11 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from automodels.errors import InputError
-from flax_runtime.generation.batch import Texts
-from flax_runtime.generation.options import Numbers, Plan
+from flax_runtime.generation.batch import Call, Texts
+from flax_runtime.generation.options import Numbers
 from flax_runtime.generation.scoring import Past, as_called, changed
 from flax_runtime.generation.stop_texts import HIT
 
@@ -44,11 +44,10 @@ class State:
     logits: Float[Array, "N R V"] | None
 
 
-def started(
-    tokens: Int[Array, "R S"], inputs: dict[str, Any], texts: Texts, plan: Plan, logits: Float[Array, "R V"]
-) -> State:
+def started(tokens: Int[Array, "R S"], inputs: dict[str, Any], logits: Float[Array, "R V"], call: Call) -> State:
     """The state before the first new token, whose logits show shapes and types."""
     rows, slots = tokens.shape
+    texts, _, plan = call
     return State(
         tokens=tokens,
         new=jnp.zeros((), jnp.int32),
@@ -61,11 +60,14 @@ def started(
     )
 
 
-def advanced(state: State, logits: Float[Array, "R V"], texts: Texts, numbers: Numbers, plan: Plan) -> State:
+def advanced(state: State, logits: Float[Array, "R V"], call: Call) -> State:
     """The state with one more token in every row, padding in those that are finished."""
+    texts, numbers, plan = call
     past = past_of(state.tokens, state.new, texts)
     scores = changed(logits, past, numbers, plan)
-    chosen = jnp.argmax(scores + _noise(scores, state.new, texts) if plan.samples else scores, axis=-1)
+    # With Gumbel noise the highest score is a sample: Maddison et al. 2014, https://arxiv.org/abs/1411.0030.
+    drawn = scores if texts.keys is None else scores + gumbel(texts.keys, state.new, scores)
+    chosen = jnp.argmax(drawn, axis=-1)
     token = jnp.where(state.finished, numbers.pad, chosen.astype(state.tokens.dtype))
     tokens = jax.lax.dynamic_update_slice_in_dim(state.tokens, token[:, None], past.length, axis=1)
     new = state.new + 1
@@ -94,7 +96,8 @@ def is_over(state: State) -> Bool[Array, ""]:
 def last_tokens(state: State, texts: Texts) -> Int[Array, " R"]:
     """The tokens that the model has not seen yet."""
     column = texts.columns + state.new - 1
-    return jax.lax.dynamic_index_in_dim(state.tokens, column, axis=1, keepdims=False)
+    tokens: jax.Array = jax.lax.dynamic_index_in_dim(state.tokens, column, axis=1, keepdims=False)
+    return tokens
 
 
 def past_of(tokens: Int[Array, "R S"], new: Int[Array, ""], texts: Texts) -> Past:
@@ -141,13 +144,14 @@ def recorded(record: jax.Array | None, now: jax.Array, step: jax.Array) -> jax.A
     return None if record is None else jax.lax.dynamic_update_index_in_dim(record, now, step, axis=0)
 
 
-def _noise(scores: jax.Array, new: jax.Array, texts: Texts) -> jax.Array:
-    """Gumbel noise, with which the highest score is a sample (Maddison et al. 2014, https://arxiv.org/abs/1411.0030).
+def gumbel(keys: Key[Array, " R"], new: jax.Array, like: Float[Array, "R W"]) -> Float[Array, "R W"]:
+    """Noise of the shape and type of an array, for a step.
 
-    Each row has a key of its own, so that its noise does not depend on other rows, on padding, or on how many slots
-    there are.
+    Each row has a key of its own, so that its noise does not depend on other rows, on padding, or on the slots.
     """
-    keys = jax.vmap(jax.random.fold_in, (0, None))(texts.keys, new)
-    draw = jax.vmap(lambda key: jax.random.gumbel(key, scores.shape[1:], scores.dtype))
-    noise: jax.Array = draw(keys)
+
+    def draw(key: jax.Array) -> jax.Array:
+        return jax.random.gumbel(jax.random.fold_in(key, new), like.shape[1:], like.dtype)
+
+    noise: jax.Array = jax.vmap(draw)(keys)
     return noise
