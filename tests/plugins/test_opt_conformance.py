@@ -20,7 +20,7 @@ TINY = dict(
 POST = {**TINY, "do_layer_norm_before": False, "word_embed_proj_dim": 7}
 UNTIED = {**POST, "tie_word_embeddings": False}
 WIDTHS = {
-    "test_hidden_states_are_those_of_every_layer": "the last one is as wide as the token embeddings, as in the reference"
+    "test_hidden_states_are_those_of_every_layer": "the last one is as wide as token embeddings, as in the reference"
 }
 BARE = {**TINY, "enable_bias": False, "layer_norm_elementwise_affine": False, "_remove_final_layer_norm": True}
 
