@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from automodels import auto, config, loading
+from automodels import auto, json_config, loading
 from automodels.plugins import catalog, host
 from automodels.plugins.registration import forget_registrations
 from automodels.testing.hub import fake_hub  # noqa: F401  # a fixture
@@ -43,7 +43,7 @@ def _forget() -> None:
     catalog._scans.clear()
     loading._warned.clear()
     auto._auto_classes.clear()
-    config._reported.clear()
+    json_config._warned.clear()
 
 
 @pytest.fixture

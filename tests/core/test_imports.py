@@ -38,6 +38,8 @@ print(json.dumps(sorted(after - before)))"""
         ("import automodels; automodels.AutoModel.task; dir(automodels)", LISTING),
         ("import automodels.errors", LISTING | {"automodels.auto"}),
         ("from automodels.families.bert import BertConfig; BertConfig()", FRAMEWORKS | {"rich", "tokenizers", "numpy"}),
+        ("from automodels.families.opt import OPTConfig; OPTConfig()", FRAMEWORKS | {"rich", "tokenizers", "numpy"}),
+        ("from automodels import GenerationConfig; GenerationConfig()", FRAMEWORKS | {"rich", "tokenizers", "numpy"}),
     ],
 )
 def test_the_light_half_imports_nothing_heavy(code, forbidden):

@@ -17,11 +17,14 @@ _hook = install_import_hook(
     [
         "flax_bert.backbone",
         "flax_bert.heads",
+        "flax_gptneo.modeling",
+        "flax_opt.modeling",
         "flax_runtime.attention",
         "flax_runtime.cache",
         "flax_runtime.masks",
         "flax_runtime.outputs",
         "flax_runtime.pooling",
+        "flax_runtime.tables",
     ],
     "beartype.beartype",
 )

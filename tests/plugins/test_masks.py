@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flax_runtime.masks import causal_mask, combined, padding_mask
+from flax_runtime.masks import causal_mask, combined, padding_mask, window_mask
 
 
 def test_padding_is_hidden_from_every_query():
@@ -41,3 +41,14 @@ def test_combined_masks_hide_what_any_of_them_hides():
     assert both[0, 0].tolist() == [[False, False, False], [False, True, False], [False, True, True]]
     assert combined(None, causal) is causal
     assert combined(None, None) is None
+
+
+@pytest.mark.parametrize(("queries", "keys", "offset"), [(5, 5, 0), (1, 6, 3), (3, 7, 2)])
+@pytest.mark.parametrize("window", [1, 2, 5, 9])
+def test_a_window_hides_what_is_further_back_and_nothing_else(queries, keys, offset, window):
+    mask = window_mask(queries, keys, window, offset)
+
+    assert mask.shape == (1, 1, queries, keys)
+    for query in range(queries):
+        for key in range(keys):
+            assert bool(mask[0, 0, query, key]) == (offset + query - key < window)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from automodels.config import PretrainedConfig
     from automodels.errors import AutomodelsError
+    from automodels.generation import GenerationConfig
     from automodels.loading import resolve
     from automodels.plugins.catalog import load_catalog as catalog
     from automodels.plugins.settings import pin, policy
@@ -45,6 +46,7 @@ _PUBLIC = {
     "AutoModelForTokenClassification": "auto:AutoModelForTokenClassification",
     "AutoTokenizer": "text:AutoTokenizer",
     "AutomodelsError": "errors:AutomodelsError",
+    "GenerationConfig": "generation:GenerationConfig",
     "PretrainedConfig": "config:PretrainedConfig",
     "catalog": "plugins.catalog:load_catalog",
     "pin": "plugins.settings:pin",
@@ -66,6 +68,7 @@ __all__ = [
     "AutoModelForTokenClassification",
     "AutoTokenizer",
     "AutomodelsError",
+    "GenerationConfig",
     "PretrainedConfig",
     "catalog",
     "pin",

@@ -18,7 +18,7 @@ Every error that automodels raises on purpose stands here, with a code that does
     ├── ConfigError (ValueError)       AM300   a config is unusable
     │   ├── ConfigFileError            AM301   a JSON file is not what it should be
     │   ├── ConfigValueError           AM302   a value is impossible
-    │   ├── UnsupportedConfigError     AM303   a value asks for a network that is not implemented
+    │   ├── UnsupportedConfigError     AM303   a value asks for something that is not implemented
     │   └── MissingModelTypeError      AM304   config.json names no model type
     ├── CheckpointError                AM400   a checkpoint is unusable
     │   ├── CheckpointNotFoundError    AM401   nothing is there (also a FileNotFoundError)
@@ -172,7 +172,7 @@ class ConfigValueError(ConfigError):
 
 
 class UnsupportedConfigError(ConfigError):
-    """A config asks for a network that the class does not implement."""
+    """A config asks for a network, or a way of generating, that is not implemented."""
 
     code = "AM303"
 

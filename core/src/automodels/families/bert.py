@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from automodels.config import Flag, LayerCount, PretrainedConfig, Probability, Scale, Size, TokenId
-
-Activation = Literal["gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish", "tanh"]
+from automodels.config import Activation, Flag, LayerCount, PretrainedConfig, Probability, Scale, Size, TokenId
 
 
 class BertConfig(PretrainedConfig):

@@ -14,9 +14,10 @@ from automodels.checkpoint.locate import OPTIONS, Location, locate, split_option
 from automodels.errors import InputError
 from automodels.text.batch import BatchEncoding
 from automodels.text.files import fetch_tokenizer, read_tokenizer
+from automodels.text.stream import TextStream
 from automodels.text.tokenizer import Tokenizer
 
-__all__ = ["AutoTokenizer", "BatchEncoding", "Tokenizer"]
+__all__ = ["AutoTokenizer", "BatchEncoding", "TextStream", "Tokenizer"]
 
 
 class AutoTokenizer:
@@ -29,10 +30,10 @@ class AutoTokenizer:
     def from_pretrained(cls, name: str | os.PathLike[str] | Location, **options: Any) -> Tokenizer:
         """The tokenizer in a checkpoint; options are those of `locate`, such as `revision`.
 
-        Reads `tokenizer.json`; where there is none, a WordPiece vocabulary in `vocab.txt` with the settings of
-        `tokenizer_config.json` and `special_tokens_map.json`. Raises CheckpointNotFoundError, HubError,
-        CheckpointFormatError, ConfigError, MissingDependencyError when `tokenizers` is not installed, or
-        UnknownArgumentError.
+        Reads `tokenizer.json`; where there is none, a WordPiece vocabulary in `vocab.txt` or a byte-level one in
+        `vocab.json` and `merges.txt`, with the settings of `tokenizer_config.json` and `special_tokens_map.json`.
+        Raises CheckpointNotFoundError, HubError, CheckpointFormatError, ConfigError, MissingDependencyError when
+        `tokenizers` is not installed, or UnknownArgumentError.
         """
         where, unknown = split_options(options)
         refuse_unknown("AutoTokenizer.from_pretrained", unknown, OPTIONS)

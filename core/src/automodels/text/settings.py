@@ -34,6 +34,9 @@ class TokenizerSettings:
     padding_side: Side
     truncation_side: Side
 
+    cleans_up_spaces: bool = False
+    """Whether a decoded text loses the spaces before punctuation unless something else is asked for."""
+
     returns_token_type_ids: bool
     """Whether the model takes segments, so that `token_type_ids` are returned when nothing else is asked for."""
 
@@ -61,8 +64,18 @@ def settings_from(
         model_max_length=_max_length(config.get("model_max_length"), path),
         padding_side=_side(config, "padding_side", path),
         truncation_side=_side(config, "truncation_side", path),
+        # Byte-level tokens hold their own spaces; transformers 5 ignores the switch there as well.
+        cleans_up_spaces=wordpiece and flag(config, "clean_up_tokenization_spaces", path, default=None) is True,
         returns_token_type_ids="token_type_ids" in names if isinstance(names, list) else wordpiece,
     )
+
+
+def flag(config: Mapping[str, Any], key: str, path: Path, *, default: bool | None) -> bool | None:
+    """A switch of `tokenizer_config.json`; raises ConfigValueError when it is none."""
+    value = config.get(key, default)
+    if isinstance(value, bool) or (value is None and default is None):
+        return value
+    raise ConfigValueError(f"{path}: {key} is {shown(value)}, not true or false.")
 
 
 def _named_tokens(raw: Mapping[str, Any], path: Path) -> Iterator[tuple[str, str]]:

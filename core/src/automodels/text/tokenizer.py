@@ -24,7 +24,9 @@ from automodels.text.inputs import (
     positive,
     texts_of,
 )
+from automodels.text.spaces import cleaned_up
 from automodels.text.special import SpecialToken, SpecialTokenId
+from automodels.text.stream import TextStream
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -135,13 +137,42 @@ class Tokenizer:
         encodings = self._encodings(texts_of(texts, "texts"), None, truncation=limit is not None, limit=limit)
         return [encoding.ids for encoding in encodings]
 
-    def decode(self, ids: int | Iterable[int], *, skip_special_tokens: bool = False) -> str:
-        """The text of ids. Raises InputError."""
-        return self.backend.decode(ids_of(ids), skip_special_tokens=skip_special_tokens)
+    def decode(
+        self,
+        ids: int | Iterable[int],
+        *,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> str:
+        """The text of ids; ids that are not in the vocabulary have none.
 
-    def batch_decode(self, sequences: Iterable[Iterable[int]], *, skip_special_tokens: bool = False) -> list[str]:
+        `clean_up_tokenization_spaces` removes spaces before punctuation; None means what the checkpoint says, and for
+        byte-level tokens never, since these hold their own spaces. Raises InputError.
+        """
+        text = self.backend.decode(ids_of(ids), skip_special_tokens=skip_special_tokens)
+        clean = self.settings.cleans_up_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        return cleaned_up(text) if clean else text
+
+    def batch_decode(
+        self,
+        sequences: Iterable[Iterable[int]],
+        *,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
         """The texts of several sequences of ids. Raises InputError."""
-        return [self.decode(ids, skip_special_tokens=skip_special_tokens) for ids in sequences]
+        return [
+            self.decode(
+                ids,
+                skip_special_tokens=skip_special_tokens,
+                clean_up_tokenization_spaces=clean_up_tokenization_spaces,
+            )
+            for ids in sequences
+        ]
+
+    def stream(self, *, skip_special_tokens: bool = False) -> TextStream:
+        """Turns ids that come one by one into text that comes piece by piece, in whole characters."""
+        return TextStream(self.backend, skip_special_tokens=skip_special_tokens)
 
     def convert_ids_to_tokens(self, ids: int | Iterable[int]) -> Any:
         """The token of an id, or the tokens of several. Raises InputError for an id that is not in the vocabulary."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from automodels.errors import CheckpointFormatError, ConfigValueError, UnsupportedConfigError
 from automodels.plugins.scan import shown
-from automodels.text.settings import read_optional
+from automodels.text.added_tokens import add_tokens
+from automodels.text.settings import flag
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -43,15 +44,15 @@ def wordpiece(data: bytes, path: Path, config: Mapping[str, Any], roles: Mapping
     )
     backend.normalizer = normalizers.BertNormalizer(
         clean_text=True,
-        handle_chinese_chars=_flag(config, "tokenize_chinese_chars", settings, default=True) is True,
-        strip_accents=_flag(config, "strip_accents", settings, default=None),
-        lowercase=_flag(config, "do_lower_case", settings, default=True) is True,
+        handle_chinese_chars=flag(config, "tokenize_chinese_chars", settings, default=True) is True,
+        strip_accents=flag(config, "strip_accents", settings, default=None),
+        lowercase=flag(config, "do_lower_case", settings, default=True) is True,
     )
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     sep, cls = ((roles[role], vocabulary[roles[role]]) for role in ("sep_token", "cls_token"))
     backend.post_processor = processors.BertProcessing(sep, cls)
     backend.decoder = decoders.WordPiece(prefix="##")
-    _add_tokens(backend, config, path.parent)
+    add_tokens(backend, config, path)
     return backend
 
 
@@ -85,31 +86,3 @@ def _vocabulary(data: bytes, path: Path) -> dict[str, int]:
                 f"{path}: lines {first + 1} and {index + 1} are both {shown(token)}; one id would be lost."
             )
     return vocabulary
-
-
-def _add_tokens(backend: Backend, config: Mapping[str, Any], directory: Path) -> None:
-    """Tokens that were added to the vocabulary later, under the ids that their embeddings have."""
-    from tokenizers import AddedToken
-
-    ids: dict[Any, Any] = dict(read_optional(directory / "added_tokens.json"))
-    newer = config.get("added_tokens_decoder")
-    for number, entry in newer.items() if isinstance(newer, dict) else ():
-        token = entry.get("content") if isinstance(entry, dict) else None
-        ids[token] = int(number) if number.isdecimal() else number
-    for token, index in ids.items():
-        if not isinstance(token, str) or not token or not isinstance(index, int):
-            raise ConfigValueError(f"{directory}: the added token {shown(token)} has the id {shown(index)}.")
-    for token, index in sorted(ids.items(), key=lambda item: item[1]):
-        backend.add_tokens([AddedToken(token, normalized=False)])
-        if backend.token_to_id(token) != index:
-            raise CheckpointFormatError(
-                f"{directory}: the added token {shown(token)} should have id {index}, but vocab.txt puts it at "
-                f"{backend.token_to_id(token)}."
-            )
-
-
-def _flag(config: Mapping[str, Any], key: str, path: Path, *, default: bool | None) -> bool | None:
-    value = config.get(key, default)
-    if isinstance(value, bool) or (value is None and default is None):
-        return value
-    raise ConfigValueError(f"{path}: {key} is {shown(value)}, not true or false.")

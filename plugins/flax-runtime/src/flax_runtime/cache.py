@@ -9,7 +9,7 @@ Shapes: B batch, S slots, T new tokens, N heads, H head size, L layers.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -75,6 +75,21 @@ class KVCache:
             length=self.length + jnp.asarray(tokens, self.length.dtype),
         )
 
+    def repeated(self, times: int) -> KVCache:
+        """Each sequence `times` times, its copies side by side."""
+        return self._mapped(lambda array: jnp.repeat(array, times, axis=0))
+
+    def reordered(self, rows: Int[Array, " B"], *, start: int = 0) -> KVCache:
+        """In place of each sequence the one at `rows`, in slots from `start` on; the others stay as they are."""
+        return self._mapped(lambda array: array.at[:, start:].set(array[:, start:][rows]))
+
+    def _mapped(self, change: Callable[[jax.Array], jax.Array]) -> KVCache:
+        return KVCache(
+            keys=tuple(change(array) for array in self.keys),
+            values=tuple(change(array) for array in self.values),
+            length=self.length,
+        )
+
     def has_room(self, tokens: int) -> Bool[Array, ""]:
         """Whether `tokens` tokens more fit in; inside jit a traced value."""
         return self.length + tokens <= self.max_length
@@ -82,7 +97,7 @@ class KVCache:
     def check(self, *, layers: int, batch: int, tokens: int, heads: int, head_size: int) -> None:
         """Raises InputError when a model of this shape cannot go on with the cache.
 
-        Whether T tokens fit is only checked where `length` is known: outside jit.
+        Inside jit, where `length` is not known, the cache counts as empty.
         """
         expected = (batch, self.max_length, heads, head_size)
         if len(self.keys) != layers or {array.shape for array in (*self.keys, *self.values)} != {expected}:
@@ -91,7 +106,8 @@ class KVCache:
                 f"{layers} of {list(expected)}.",
                 hints=["Make it with this model's init_cache(batch_size, max_length)."],
             )
-        if isinstance(self.length, jax.core.Tracer) or (held := int(self.length)) + tokens <= self.max_length:
+        held = 0 if isinstance(self.length, jax.core.Tracer) else int(self.length)
+        if held + tokens <= self.max_length:
             return
         raise InputError(
             f"past_key_values holds {held} of {self.max_length} tokens; {tokens} more do not fit.",

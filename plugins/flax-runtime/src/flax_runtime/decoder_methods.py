@@ -32,6 +32,14 @@ class DecoderMethods:
         """Whether the class predicts the next token."""
         return cls.generates
 
+    def _check_generates(self) -> None:
+        """Raises InputError when the model cannot generate; for a family to extend."""
+        if not self.generates:
+            raise InputError(
+                f"{type(self).__name__} does not predict the next token, so it cannot generate text.",
+                hints=["Load the checkpoint with AutoModelForCausalLM."],
+            )
+
     def init_cache(self, batch_size: int, max_length: int) -> KVCache:
         """An empty cache for `batch_size` texts of at most `max_length` tokens, in the type of the computation.
 
@@ -42,15 +50,7 @@ class DecoderMethods:
         positions = getattr(config, "max_position_embeddings", max_length)
         if max_length > positions:
             raise InputError(f"max_length is {max_length}; the model has positions for {positions}.")
-        heads: int = config.num_attention_heads
-        return KVCache.empty(
-            layers=config.num_hidden_layers,
-            batch=batch_size,
-            max_length=max_length,
-            heads=heads,
-            head_size=config.hidden_size // heads,
-            dtype=self.dtype,
-        )
+        return self._new_cache(batch_size, max_length)
 
     def prepare_inputs_for_generation(
         self, input_ids: Int[Array, "B T"], max_length: int, attention_mask: Int[Array, "B T"] | None = None
@@ -70,12 +70,7 @@ class DecoderMethods:
         mask = jnp.ones(shape, jnp.int32) if attention_mask is None else jnp.asarray(attention_mask).astype(jnp.int32)
         if mask.shape != shape:
             raise InputError(f"attention_mask has shape {list(mask.shape)}, input_ids {list(shape)}.")
-        later = jnp.ones((batch, max_length - tokens), jnp.int32)
-        return {
-            "past_key_values": self.init_cache(batch, max_length),
-            "attention_mask": jnp.concatenate([mask, later], axis=1),
-            "position_ids": jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0),  # padding before a text has no position
-        }
+        return self._first_inputs(mask, self.init_cache(batch, max_length))
 
     def update_inputs_for_generation(self, model_outputs: Any, model_kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of the next call, for one token: the new cache, and the position after the last one.
@@ -87,4 +82,25 @@ class DecoderMethods:
             **model_kwargs,
             "past_key_values": model_outputs.past_key_values,
             "position_ids": positions[:, -1:] + 1,
+        }
+
+    def _new_cache(self, batch_size: int, slots: int) -> KVCache:
+        """An empty cache; padding takes slots but no positions, so there may be more slots than positions."""
+        config = self._config
+        heads: int = config.num_attention_heads
+        return KVCache.empty(
+            layers=config.num_hidden_layers,
+            batch=batch_size,
+            max_length=slots,
+            heads=heads,
+            head_size=config.hidden_size // heads,
+            dtype=self.dtype,
+        )
+
+    def _first_inputs(self, mask: Int[Array, "B T"], cache: KVCache) -> dict[str, Any]:
+        later = jnp.ones((mask.shape[0], cache.max_length - mask.shape[1]), jnp.int32)
+        return {
+            "past_key_values": cache,
+            "attention_mask": jnp.concatenate([mask, later], axis=1),
+            "position_ids": jnp.maximum(jnp.cumsum(mask, axis=1) - 1, 0),  # padding before a text has no position
         }

@@ -26,6 +26,15 @@ def causal_mask(queries: int, keys: int, offset: int | Int[Array, ""] = 0) -> Bo
     return (jnp.arange(keys)[None, :] <= places[:, None])[None, None]
 
 
+def window_mask(queries: int, keys: int, window: int, offset: int | Int[Array, ""] = 0) -> Bool[Array, "1 1 T S"]:
+    """True at the last `window` places up to a query's own, and behind it; the first query stands at `offset`.
+
+    It is one bound of a sliding window; the other one is `causal_mask`.
+    """
+    places = offset + jnp.arange(queries)
+    return (jnp.arange(keys)[None, :] > places[:, None] - window)[None, None]
+
+
 def combined(*masks: Mask | None) -> Mask | None:
     """True where all of the masks are; None stands for a mask that hides nothing."""
     given = [mask for mask in masks if mask is not None]

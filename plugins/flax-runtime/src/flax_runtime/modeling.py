@@ -1,7 +1,7 @@
 """FlaxPreTrainedModel: a config, a graph of NNX modules without values, and the values as a plain tree.
 
-What it can do with them stands in CallMethods, ParameterMethods, CheckpointSaving and DecoderMethods; here it is made,
-loaded, pickled and registered.
+What it can do with them stands in CallMethods, ParameterMethods, CheckpointSaving and GenerationMethods; here it is
+made, loaded, pickled and registered.
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ from automodels.plugins.host import load_reference
 from automodels.plugins.resolve import Resolution
 from flax_runtime.attention import AttentionFunction
 from flax_runtime.building import Build, outline
-from flax_runtime.call_methods import CallMethods
-from flax_runtime.decoder_methods import DecoderMethods
 from flax_runtime.devices import backend_here
 from flax_runtime.filling import fill
+from flax_runtime.generation.methods import GenerationMethods
 from flax_runtime.loading import again_if_saved, locate_with_config, plan_for, refuse_many_layers, warn_of_fresh
 from flax_runtime.numbers import floating, sizes, whole
 from flax_runtime.parameters import Tree, unflatten
 from flax_runtime.saving import CheckpointSaving
 
 
-class FlaxPreTrainedModel(CallMethods, CheckpointSaving, DecoderMethods):
+class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
     """Base of every Flax model; a model names its config, module and key map, and writes out `__call__`."""
 
     framework: ClassVar[str] = "flax"
@@ -153,6 +152,7 @@ class FlaxPreTrainedModel(CallMethods, CheckpointSaving, DecoderMethods):
             backend=backend,
             gradient_checkpointing=gradient_checkpointing,
         )
+        model._read_generation_config(location)
         fitting = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
         plan = plan_for(model, model._abstract, checkpoint, location, **fitting)
         arrays = fill(plan)
@@ -210,7 +210,7 @@ class FlaxPreTrainedModel(CallMethods, CheckpointSaving, DecoderMethods):
 
     def __getstate__(self) -> dict[str, Any]:
         """What cannot be derived: no compiled programs, no graph; the backend is chosen anew where it is unpickled."""
-        derived = {"_graphdef", "_abstract", "_run", "backend_report"}
+        derived = {"_graphdef", "_abstract", "_run", "_prefill_program", "_decode_program", "backend_report"}
         return {name: value for name, value in self.__dict__.items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -26,6 +26,9 @@ Attentions = tuple[Float[Array, "B N T S"], ...] | None
 CrossAttentions = tuple[Float[Array, "B N T E"], ...] | None
 """The same for attention to an encoder's E tokens."""
 
+DecoderStates = tuple[Float[Array, "B T _"], ...] | None
+"""What enters each layer, and the last hidden state: L + 1 arrays; the last one may have a width of its own."""
+
 
 class ModelOutput:
     """Base of all outputs: `out.logits`, `out["logits"]` and `out[0]` are the same; absent fields do not count."""
@@ -83,6 +86,32 @@ class FlaxBaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
 
     attentions: Attentions = None
     cross_attentions: CrossAttentions = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FlaxBaseModelOutputWithPast(ModelOutput):
+    """What the backbone of a decoder returns."""
+
+    last_hidden_state: Float[Array, "B T D"]
+    past_key_values: KVCache | None = None
+    """The cache with this call's tokens, where one was given."""
+
+    hidden_states: DecoderStates = None
+    attentions: Attentions = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FlaxCausalLMOutputWithPast(ModelOutput):
+    """What a decoder that predicts the next token returns."""
+
+    logits: Float[Array, "B T V"]
+    past_key_values: KVCache | None = None
+    """The cache with this call's tokens, where one was given."""
+
+    hidden_states: DecoderStates = None
+    attentions: Attentions = None
 
 
 @jax.tree_util.register_dataclass
