@@ -15,6 +15,7 @@ from automodels.checkpoint.reader import Checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "opt_gptneo"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
+OPTIMIZED = {"opt", "opt_post", "neo"}
 WANTED = {"output_hidden_states": True, "output_attentions": True}
 SPARE = 2  # slots of the cache that stay empty
 
@@ -44,7 +45,10 @@ class Case:
 
 @pytest.fixture(params=CASES)
 def case(request):
-    return Case(request.param)
+    """A case; those of the published shapes are compiled as users compile them, for the others quickly is enough."""
+    jax.config.update("jax_disable_most_optimizations", request.param not in OPTIMIZED)
+    yield Case(request.param)
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def test_a_checkpoint_of_each_task_is_loaded_by_its_class():

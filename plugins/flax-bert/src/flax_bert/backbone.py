@@ -24,6 +24,7 @@ from automodels.families.bert import BertConfig
 from flax_runtime.activations import ACTIVATIONS
 from flax_runtime.attention import AttentionFunction, attention_weights, weighted_values
 from flax_runtime.cache import KVCache, LayerCache
+from flax_runtime.dropout import dropped, split_key
 from flax_runtime.keys import Keys
 from flax_runtime.masks import causal_mask, combined, padding_mask
 from flax_runtime.outputs import FlaxBaseModelOutputWithPoolingAndCrossAttentions
@@ -55,9 +56,6 @@ class Build:
         epsilon = self.config.layer_norm_eps
         return nnx.LayerNorm(self.config.hidden_size, epsilon=epsilon, use_fast_variance=False, **self.types)
 
-    def dropout(self) -> nnx.Dropout:
-        return nnx.Dropout(self.config.hidden_dropout_prob)
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Call:
@@ -78,7 +76,7 @@ class Embeddings(nnx.Module):
         self.position_embeddings = build.embed(config.max_position_embeddings)
         self.token_type_embeddings = build.embed(config.type_vocab_size)
         self.LayerNorm = build.layer_norm()
-        self.dropout = build.dropout()
+        self.dropout_rate = config.hidden_dropout_prob
 
     def __call__(
         self,
@@ -99,7 +97,7 @@ class Embeddings(nnx.Module):
             else _rows(self.token_type_embeddings, token_type_ids)
         )
         x = self.LayerNorm(_rows(self.word_embeddings, input_ids) + segments + positions)
-        return dropped(self.dropout, x, dropout_rng)
+        return dropped(x, self.dropout_rate, dropout_rng)
 
 
 class SelfAttention(nnx.Module):
@@ -150,10 +148,10 @@ class Output(nnx.Module):
     def __init__(self, build: Build, inputs: int) -> None:
         self.dense = build.linear(inputs, build.config.hidden_size)
         self.LayerNorm = build.layer_norm()
-        self.dropout = build.dropout()
+        self.dropout_rate = build.config.hidden_dropout_prob
 
     def __call__(self, x: Float[Array, "B T F"], residual: Hidden, dropout_rng: jax.Array | None) -> Hidden:
-        normalized: jax.Array = self.LayerNorm(dropped(self.dropout, self.dense(x), dropout_rng) + residual)
+        normalized: jax.Array = self.LayerNorm(dropped(self.dense(x), self.dropout_rate, dropout_rng) + residual)
         return normalized
 
 
@@ -344,14 +342,3 @@ def _rows(table: nnx.Embed, ids: Int[Array, "#B T"]) -> Float[Array, "#B T D"]:
 
 def _first_rows(table: nnx.Embed, count: int) -> Float[Array, "1 T D"]:
     return table.embedding[None, :count].astype(table.dtype)
-
-
-def dropped(dropout: nnx.Dropout, x: Float[Array, "B *T D"], dropout_rng: jax.Array | None) -> Float[Array, "B *T D"]:
-    """`x` with dropout; as it is without a key."""
-    kept: jax.Array = dropout(x, deterministic=dropout_rng is None, rngs=dropout_rng)
-    return kept
-
-
-def split_key(key: jax.Array | None, count: int) -> tuple[jax.Array | None, ...]:
-    """`count` keys, or as many Nones: no dropout."""
-    return (None,) * count if key is None else tuple(jax.random.split(key, count))

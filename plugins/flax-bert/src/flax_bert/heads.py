@@ -17,8 +17,9 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from automodels.families.bert import BertConfig
-from flax_bert.backbone import BertModule, Build, dropped, split_key
+from flax_bert.backbone import BertModule, Build
 from flax_runtime.activations import ACTIVATIONS
+from flax_runtime.dropout import dropped, split_key
 from flax_runtime.outputs import (
     Attentions,
     FlaxBaseModelOutputWithPoolingAndCrossAttentions,
@@ -166,7 +167,7 @@ class ForSequenceClassification(nnx.Module):
 
     def __init__(self, config: BertConfig, **making: Any) -> None:
         self.bert = BertModule(config, **making)
-        self.dropout = nnx.Dropout(config.head_dropout)
+        self.dropout_rate = config.head_dropout
         self.classifier = Build(config, **making).linear(config.hidden_size, config.num_labels)
 
     def __call__(
@@ -174,7 +175,7 @@ class ForSequenceClassification(nnx.Module):
     ) -> FlaxSequenceClassifierOutput:
         below, above = split_key(dropout_rng, 2)
         output = self.bert(*inputs, dropout_rng=below, **options)
-        logits = self.classifier(dropped(self.dropout, _pooled(output), above))
+        logits = self.classifier(dropped(_pooled(output), self.dropout_rate, above))
         return FlaxSequenceClassifierOutput(logits, **_inner(output))
 
 
@@ -183,7 +184,7 @@ class ForMultipleChoice(nnx.Module):
 
     def __init__(self, config: BertConfig, **making: Any) -> None:
         self.bert = BertModule(config, **making)
-        self.dropout = nnx.Dropout(config.head_dropout)
+        self.dropout_rate = config.head_dropout
         self.classifier = Build(config, **making).linear(config.hidden_size, 1)
 
     def __call__(
@@ -200,7 +201,7 @@ class ForMultipleChoice(nnx.Module):
         given = (input_ids, attention_mask, token_type_ids, position_ids)
         rows: list[Any] = [None if array is None else array.reshape(-1, array.shape[-1]) for array in given]
         output = self.bert(*rows, *others, dropout_rng=below, **options)
-        scores = self.classifier(dropped(self.dropout, _pooled(output), above))
+        scores = self.classifier(dropped(_pooled(output), self.dropout_rate, above))
         return FlaxMultipleChoiceModelOutput(scores.reshape(input_ids.shape[:2]), **_inner(output))
 
 
@@ -209,13 +210,13 @@ class ForTokenClassification(nnx.Module):
 
     def __init__(self, config: BertConfig, **making: Any) -> None:
         self.bert = BertModule(config, add_pooling_layer=False, **making)
-        self.dropout = nnx.Dropout(config.head_dropout)
+        self.dropout_rate = config.head_dropout
         self.classifier = Build(config, **making).linear(config.hidden_size, config.num_labels)
 
     def __call__(self, *inputs: Any, dropout_rng: jax.Array | None = None, **options: Any) -> FlaxTokenClassifierOutput:
         below, above = split_key(dropout_rng, 2)
         output = self.bert(*inputs, dropout_rng=below, **options)
-        logits = self.classifier(dropped(self.dropout, output.last_hidden_state, above))
+        logits = self.classifier(dropped(output.last_hidden_state, self.dropout_rate, above))
         return FlaxTokenClassifierOutput(logits, **_inner(output))
 
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import jax
 
 from automodels.arguments import refuse_unknown
-from automodels.errors import UnknownArgumentError, UnsupportedConfigError
+from automodels.errors import InputError, UnknownArgumentError, UnsupportedConfigError
 from automodels.families.bert import BertConfig
 from flax_bert import heads
 from flax_bert.backbone import BertModule
@@ -197,6 +197,13 @@ class FlaxBertForCausalLM(FlaxBertPreTrainedModel):
         super()._set_up()
         if not self.config.is_decoder:
             logger.warning("FlaxBertForCausalLM sees later tokens too: the config has is_decoder=False.")
+
+    def _check_generates(self) -> None:
+        super()._check_generates()
+        if not self.config.is_decoder:
+            raise InputError("This BERT sees later tokens, so it cannot generate: the config has is_decoder=False.")
+        if self.config.add_cross_attention:
+            raise InputError("This BERT attends to an encoder, which generate has none of: add_cross_attention=True.")
 
 
 class FlaxBertForNextSentencePrediction(FlaxBertPreTrainedModel):

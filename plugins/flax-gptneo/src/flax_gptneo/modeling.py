@@ -131,13 +131,13 @@ class Block(nnx.Module):
         self.attn = Attention(build, kind)
         self.ln_2 = build.layer_norm()
         self.mlp = MLP(build)
-        self.dropout = nnx.Dropout(build.config.resid_dropout)
+        self.dropout_rate = build.config.resid_dropout
 
     def __call__(self, x: Hidden, past: LayerCache | None, dropout_rng: jax.Array | None, *, call: Call) -> BlockResult:
         weights_rng, attended_rng, output_rng = split_key(dropout_rng, 3)
         attended, past, weights = self.attn.attention(self.ln_1(x), past, weights_rng, call=call)
-        x = x + dropped(self.dropout, attended, attended_rng)
-        return x + dropped(self.dropout, self.mlp(self.ln_2(x)), output_rng), past, weights
+        x = x + dropped(attended, self.dropout_rate, attended_rng)
+        return x + dropped(self.mlp(self.ln_2(x)), self.dropout_rate, output_rng), past, weights
 
 
 class GPTNeoModule(nnx.Module):
@@ -148,7 +148,7 @@ class GPTNeoModule(nnx.Module):
         self.window_size = config.window_size
         self.wte = build.embed(config.vocab_size)
         self.wpe = build.embed(config.max_position_embeddings)
-        self.dropout = nnx.Dropout(config.embed_dropout)
+        self.dropout_rate = config.embed_dropout
         self.h = nnx.List([Block(build, kind) for kind in config.attention_layers])
         self.ln_f = build.layer_norm()
 
@@ -174,7 +174,7 @@ class GPTNeoModule(nnx.Module):
         if position_ids is None:
             position_ids = (start + jnp.arange(tokens))[None]
         *keys, embed_rng = split_key(dropout_rng, len(self.h) + 1)
-        x = dropped(self.dropout, rows(self.wte, input_ids) + rows(self.wpe, position_ids), embed_rng)
+        x = dropped(rows(self.wte, input_ids) + rows(self.wpe, position_ids), self.dropout_rate, embed_rng)
         if cache is not None:  # inside jit, where nothing can be raised: no plausible numbers out of a full cache
             x = jnp.where(cache.has_room(tokens), x, jnp.asarray(jnp.nan, x.dtype))
         masks = self._masks(attention_mask, tokens, tokens if cache is None else cache.max_length, start)

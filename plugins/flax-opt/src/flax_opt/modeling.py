@@ -120,16 +120,16 @@ class Layer(nnx.Module):
         self.activation: Callable[[jax.Array], jax.Array] = ACTIVATIONS[config.activation_function]
         self.fc2 = build.linear(config.ffn_dim, config.hidden_size)
         self.final_layer_norm = build.layer_norm()
-        self.dropout = nnx.Dropout(config.dropout)
+        self.dropout_rate = config.dropout
 
     def __call__(self, x: Hidden, past: LayerCache | None, dropout_rng: jax.Array | None, *, call: Call) -> LayerResult:
         skip_rng, weights_rng, attended_rng, output_rng = split_key(dropout_rng, 4)
         attended, past, weights = self.self_attn(
             self._before(self.self_attn_layer_norm, x), past, weights_rng, call=call
         )
-        y = self._after(self.self_attn_layer_norm, x + dropped(self.dropout, attended, attended_rng))
+        y = self._after(self.self_attn_layer_norm, x + dropped(attended, self.dropout_rate, attended_rng))
         wide = self.activation(self.fc1(self._before(self.final_layer_norm, y)))
-        y = self._after(self.final_layer_norm, y + dropped(self.dropout, self.fc2(wide), output_rng))
+        y = self._after(self.final_layer_norm, y + dropped(self.fc2(wide), self.dropout_rate, output_rng))
         if skip_rng is not None and self.layerdrop > 0:
             y = jnp.where(jax.random.bernoulli(skip_rng, self.layerdrop), x, y)
         return y, past, weights

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from flax_runtime.dropout import dropped
+
 MASKED = -1e30  # finite, so that a row whose keys are all masked is uniform rather than NaN
 
 
@@ -65,7 +67,7 @@ def xla_attention(
     highest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))  # any number gives the same result
     weights = jnp.exp(scores - highest)
     totals = weights.sum(axis=-1, keepdims=True)
-    weights = _dropped(weights, dropout_rate, dropout_rng).astype(v.dtype)
+    weights = dropped(weights, dropout_rate, dropout_rng).astype(v.dtype)
     sums = jnp.matmul(weights, v.swapaxes(1, 2), preferred_element_type=totals.dtype)
     return (sums / totals).astype(v.dtype).swapaxes(1, 2)
 
@@ -78,7 +80,7 @@ def weighted_values(
     dropout_rng: Key[Array, ""] | None = None,
 ) -> Float[Array, "B T N H"]:
     """Values summed by their weights, in the values' type."""
-    weights = _dropped(weights, dropout_rate, dropout_rng).astype(v.dtype)
+    weights = dropped(weights, dropout_rate, dropout_rng).astype(v.dtype)
     return jnp.matmul(weights, v.swapaxes(1, 2)).swapaxes(1, 2)
 
 
@@ -104,12 +106,3 @@ def _scores(
     if mask is not None:
         scores = scores + jnp.where(mask, 0, MASKED).astype(scores.dtype)
     return scores
-
-
-def _dropped(weights: jax.Array, rate: float, rng: jax.Array | None) -> jax.Array:
-    if rng is None or rate == 0:
-        return weights
-    if rate == 1:
-        return jnp.zeros_like(weights)  # gradients of a division by 0 are not numbers
-    kept = jax.random.bernoulli(rng, 1 - rate, weights.shape)
-    return jnp.where(kept, weights / (1 - rate), 0)
