@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 STATUSES = ("ok", "empty", "broken", "incompatible", "disabled", "missing-requirement")
@@ -143,7 +143,7 @@ def _add_where(this: argparse.ArgumentParser) -> None:
 
 
 def _add_run(commands: Any) -> None:
-    this = commands.add_parser("run", help="use a checkpoint: embed", description="Use a checkpoint.")
+    this = commands.add_parser("run", help="use a checkpoint: embed, generate", description="Use a checkpoint.")
     below = this.add_subparsers(metavar="WHAT", required=True, parser_class=_Parser, prog="registry run")
     embed = _command(below, "embed", "vectors of texts, or how similar the texts are", module="run_embed")
     embed.add_argument("model", help="a checkpoint (directory or pkg:distribution/path)")
@@ -152,6 +152,66 @@ def _add_run(commands: Any) -> None:
     embed.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at once (default: %(default)s)")
     embed.add_argument("--similarity", action="store_true", help="with --json: similarities and nearest pairs too")
     embed.add_argument("--timings", action="store_true", help="embed twice, to tell compiling from running")
+    _add_generate(below)
+
+
+def _add_generate(below: Any) -> None:
+    this = _command(below, "generate", "text that follows a prompt, while it is generated", module="run_generate")
+    this.epilog = "What is not said here, the checkpoint's generation_config.json says."
+    this.add_argument("model", help="a checkpoint: directory, pkg:distribution/path, or a model on the Hub")
+    this.add_argument("text", nargs="*", metavar="prompt", help="a text; without one, --file or stdin is read")
+    this.add_argument("--file", metavar="F", help="read the prompt from this file ('-' is stdin)")
+    this.add_argument("--max-new-tokens", type=_whole(1), metavar="N", help="most tokens after the prompt")
+    how = this.add_mutually_exclusive_group()
+    how.add_argument("--sample", action="store_const", const=True, dest="do_sample", help="draw tokens")
+    how.add_argument(
+        "--greedy", action="store_const", const=False, dest="do_sample", help="take the most probable ones"
+    )
+    this.add_argument("--temperature", type=_number(), metavar="X", help="of drawing: below 1 bolder choices are rarer")
+    this.add_argument(
+        "--top-k", type=_whole(0), metavar="N", help="draw among the N most probable tokens; 0: among all"
+    )
+    this.add_argument(
+        "--top-p", type=_number(1.0), metavar="P", help="draw among those that have probability P together"
+    )
+    this.add_argument(
+        "--repetition-penalty", type=_number(), metavar="X", help="above 1, what occurred is less probable"
+    )
+    this.add_argument("--seed", type=_whole(0), metavar="N", help="of drawing, for the same text again; else a new one")
+    this.add_argument("--num-beams", type=_whole(1), metavar="N", help="follow N texts; the best comes at the end")
+    this.add_argument(
+        "--stop", action="append", metavar="TEXT", help="end behind this text; may be given several times"
+    )
+    this.add_argument("--new-only", action="store_true", help="leave out the prompt")
+    this.add_argument("--timings", action="store_true", help="generate twice, to tell compiling from running")
+    _add_where(this)
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    """What reads a whole number that is not below `least`."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdecimal() and least <= int(text) < 1 << 31):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
+        return int(text)
+
+    return read
+
+
+def _number(most: float = float("inf")) -> Callable[[str], float]:
+    """What reads a number above 0 and not above `most`."""
+
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = 0.0
+        if not 0 < number <= most or number == float("inf"):
+            bound = "" if most == float("inf") else f" and not above {most:g}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0{bound}")
+        return number
+
+    return read
 
 
 def _command(commands: Any, name: str, summary: str, module: str | None = None) -> argparse.ArgumentParser:

@@ -17,6 +17,7 @@ from automodels_cli.table import fields, plain, table
 SCHEMA = 1
 _GREEN, _YELLOW, _RED, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 _COLOURS = {"ok": _GREEN, "available": _GREEN, "accepted": _GREEN, "broken": _RED}
+_TEXT_BREAKS = {"\n": "\n", "\t": "\t"}
 _JUDGEMENTS = ("STATUS", "VERDICT")
 
 
@@ -39,6 +40,12 @@ class Output:
         """A line of data, or several."""
         for part in text.split("\n"):
             self._write_data(printable(part) + "\n")
+
+    def text(self, piece: str) -> None:
+        """A piece of a text that comes in pieces, shown at once; of control characters, lines and tabs are kept."""
+        shown = (_TEXT_BREAKS.get(c) or printable(c) for c in piece)
+        self._write_data(piece if piece.isprintable() else "".join(shown))
+        self.flush()
 
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Aligned columns, a last one that judges in colour. Nothing when there are no rows."""

@@ -1,4 +1,4 @@
-"""The texts to work on: from the command line, a file, or stdin."""
+"""The texts to work on, or the prompt to go on from: from the command line, a file, or stdin."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from argparse import Namespace
 from automodels.errors import InputError
 from automodels_cli.output import Output
 
+_ASKED = "One text on each line; Ctrl-D ends the list."
+
 
 def given_texts(arguments: Namespace, output: Output) -> list[str]:
     """The texts in their order; of files and stdin every line that is not blank is one.
@@ -16,23 +18,42 @@ def given_texts(arguments: Namespace, output: Output) -> list[str]:
     """
     if arguments.text and arguments.file:
         raise InputError("Texts stand on the command line or in --file, not in both.")
-    texts = arguments.text or [line.strip() for line in _lines(arguments.file, output)]
+    texts = arguments.text or [line.strip() for line in _content(arguments.file, output, _ASKED).split("\n")]
     texts = [text for text in texts if text.strip()]
     if not texts:
         raise InputError("There is no text.", hints=['Run: registry run embed MODEL "a text" "another text"'])
     return texts
 
 
-def _lines(file: str | None, output: Output) -> list[str]:
+def given_prompt(arguments: Namespace, output: Output) -> str:
+    """The text to go on from; of a file and of stdin all of it, without what ends its last line.
+
+    Raises InputError when there is none, when there are several, or it cannot be read.
+    """
+    if len(arguments.text) > 1:
+        raise InputError(
+            f"There are {len(arguments.text)} prompts; one is continued.",
+            hints=['Put quotes around it: registry run generate MODEL "a text of several words"'],
+        )
+    if arguments.text and arguments.file:
+        raise InputError("The prompt stands on the command line or in --file, not in both.")
+    asked = "The prompt; Ctrl-D ends it."
+    prompt: str = arguments.text[0] if arguments.text else _content(arguments.file, output, asked).removesuffix("\n")
+    if not prompt.strip():
+        raise InputError("The prompt is empty.", hints=['Run: registry run generate MODEL "a text"'])
+    return prompt
+
+
+def _content(file: str | None, output: Output, asked: str) -> str:
     try:
         if file not in (None, "-"):
             with open(file, encoding="utf-8") as stream:
-                return stream.readlines()
+                return stream.read()
         if sys.stdin is None:
-            return []
+            return ""
         if sys.stdin.isatty():
-            output.note("One text on each line; Ctrl-D ends the list.")
-        return sys.stdin.readlines()
+            output.note(asked)
+        return sys.stdin.read()
     except OSError as error:
         raise InputError(f"{file or 'stdin'} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from automodels import AutoModelForSentenceEmbedding
-from automodels.errors import AutomodelsError, InputError, PluginError
+from automodels.errors import InputError
 from automodels_cli.exit_codes import FINE
 from automodels_cli.logs import log_to
 from automodels_cli.output import Output
+from automodels_cli.plugin_code import foreign, method, spent, timed
 from automodels_cli.table import columns
 from automodels_cli.texts import given_texts
 
@@ -35,53 +32,22 @@ def run(arguments: Namespace, output: Output) -> int:
         output.line(" ".join(str(number) for number in vectors[0]))
     else:
         _print_similarities(texts, vectors, output)
-    output.note(_timing(len(texts), seconds))
+    output.note(spent(seconds, f"ran {len(texts)} texts"))
     return FINE
-
-
-def _timing(count: int, seconds: Mapping[str, float]) -> str:
-    """The first run compiles, the second one only runs: their difference is the time of compiling."""
-    loaded, first = f"Loaded in {seconds['load']:.2f} s", seconds["first"]
-    if "again" not in seconds:
-        return f"{loaded}, compiled and ran {count} texts in {first:.2f} s."
-    again = seconds["again"]
-    return f"{loaded}, compiled in {max(first - again, 0):.2f} s, ran {count} texts in {again:.2f} s."
 
 
 def _embedded(texts: list[str], arguments: Namespace, seconds: dict[str, float]) -> Any:
     """The vectors; `seconds` is filled in. The first embedding compiles, a second one would not."""
-    # Frameworks and plugins may print; stdout is for data.
-    with redirect_stdout(sys.stderr):
-        with _foreign(f"Loading {arguments.model}"):
-            model = _timed(lambda: AutoModelForSentenceEmbedding.from_pretrained(arguments.model), "load", seconds)
-        encode = getattr(model, "encode", None)
-        if encode is None:
-            raise PluginError(f"The class {type(model).__name__}, chosen for sentence-embedding, has no method encode.")
-        with _foreign(f"{type(model).__name__}.encode, chosen for {arguments.model},"):
-            vectors = _timed(lambda: encode(texts, batch_size=arguments.batch_size), "first", seconds)
-            if arguments.timings:
-                _timed(lambda: encode(texts, batch_size=arguments.batch_size), "again", seconds)
+    with foreign(f"Loading {arguments.model}"):
+        model = timed(lambda: AutoModelForSentenceEmbedding.from_pretrained(arguments.model), "load", seconds)
+    encode = method(model, "encode", "sentence-embedding")
+    with foreign(f"{type(model).__name__}.encode, chosen for {arguments.model},"):
+        vectors = timed(lambda: encode(texts, batch_size=arguments.batch_size), "first", seconds)
+        if arguments.timings:
+            timed(lambda: encode(texts, batch_size=arguments.batch_size), "again", seconds)
     from automodels_cli.similarity import checked_vectors
 
     return checked_vectors(vectors, len(texts))
-
-
-def _timed(work: Callable[[], Any], name: str, seconds: dict[str, float]) -> Any:
-    start = time.perf_counter()
-    result = work()
-    seconds[name] = round(time.perf_counter() - start, 4)
-    return result
-
-
-@contextmanager
-def _foreign(what: str) -> Iterator[None]:
-    """Whatever goes wrong in code of plugins and frameworks becomes a PluginError."""
-    try:
-        yield
-    except (AutomodelsError, BrokenPipeError):
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(f"{what} failed with {type(error).__name__}: {str(error)[:300]}") from error
 
 
 def _print_json(
