@@ -8,34 +8,29 @@ products of the forward alone, in JAX and in torch, say how much of a difference
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bars import draw
+from comparison import COMPILED, FLAX, OURS, TORCH, Comparison, options_of
 from measure import RESULTS, medians, record, show
-from workers import Peer, Worker, alternate, running, spread
+from workers import Peer, Worker, alternate, running
 
 CELLS = ((1, 128), (8, 128), (1, 512))
 STEP = (8, 128)
-OURS, FLAX, TORCH, COMPILED = "ours", "transformers Flax", "torch", "torch.compile"
 PARTS = ("forward", "load", "first", "step", "overhead")
-Figures = dict[str, Any]
-Groups = dict[str, dict[str, float]]
 
 
-class Bench:
-    """The peers, where the checkpoint lies, how often to measure; figures and groups of bars gather here."""
+class Bench(Comparison):
+    """The parts; each fills in figures."""
 
     def __init__(self, peers: Mapping[str, Peer], scratch: Path, options: argparse.Namespace) -> None:
-        self.peers, self.options = peers, options
+        super().__init__(peers, scratch, options)
         self.hub, self.msgpack = str(scratch / "hub"), str(scratch / "msgpack")
-        self.figures: Figures = {}
-        self.groups: Groups = {}
 
     def folder(self, name: str) -> str:
         """The checkpoint as each reads it: transformers' Flax knows msgpack only."""
@@ -47,18 +42,6 @@ class Bench:
                 self.figures[f"{name}, versions"] = worker.ask("versions")["versions"]
             self.size = workers[OURS].ask("make", hub=self.hub, msgpack=self.msgpack)["parameters"]
         self.figures["parameters, MB"] = self.size / 1e6
-
-    def add(self, what: str, found: Mapping[str, list[float]], goals: Mapping[str, str]) -> dict[str, float]:
-        """Our median in ms, and the others' as ratios to it."""
-        middle = medians(found)
-        self.figures[f"{what}, ours, ms"] = middle[OURS] * 1e3
-        for name, seconds in middle.items():
-            if name != OURS:
-                self.figures[f"{what}, {name} / ours{goals.get(name, '')}"] = seconds / middle[OURS]
-        noise = max(spread(seconds) for seconds in found.values())
-        self.figures[f"{what}, half of the measurements lie within"] = noise
-        self.groups[what] = middle
-        return middle
 
     def forward(self) -> None:
         with running(self.peers) as workers:
@@ -83,15 +66,8 @@ class Bench:
                 self.figures[f"products {what}, share of our forward"] = alone[OURS] / middle[OURS]
 
     def _compare(self, workers: Mapping[str, Worker]) -> None:
-        """All compute the same, or there is nothing to compare."""
-        numbers = {
-            name: list(_flat(worker.ask("digest", batch=8, tokens=128)["numbers"])) for name, worker in workers.items()
-        }
-        for name in (FLAX, TORCH):
-            largest = max(abs(a - b) for a, b in zip(numbers[OURS], numbers[name], strict=True))
-            self.figures[f"largest difference of a number, ours and {name}"] = largest
-            if largest > 1e-4:
-                sys.exit(f"The outputs of {name} and ours differ by {largest}: there is nothing to compare.")
+        answers = {name: worker.ask("digest", batch=8, tokens=128)["numbers"] for name, worker in workers.items()}
+        self.same_numbers("", answers)
 
     def load(self) -> None:
         """from_pretrained in fresh processes that have imported everything."""
@@ -148,37 +124,8 @@ def _seconds(worker: Worker, do: str, batch: int, tokens: int, **more: Any) -> C
     return lambda: float(worker.ask(do, batch=batch, tokens=tokens, **more)["seconds"])
 
 
-def _flat(numbers: Any) -> Iterator[float]:
-    for number in numbers:
-        if isinstance(number, list):
-            yield from _flat(number)
-        else:
-            yield number
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    made = Path(sys.prefix)  # where tox has put both
-    parser.add_argument("--flax-peer", metavar="PYTHON", default=str(made / "flax-peer" / "bin" / "python"))
-    parser.add_argument("--torch-peer", metavar="PYTHON", default=str(made / "torch-peer" / "bin" / "python"))
-    parser.add_argument("--rounds", type=int, default=15, help="measurements of each forward")
-    parser.add_argument("--processes", type=int, default=3, help="processes of each that load, or start")
-    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
-    parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"only these of {', '.join(PARTS)}; nothing is recorded"
-    )
-    options = parser.parse_args()
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(unknown)}")
-    for python in (options.flax_peer, options.torch_peer):
-        if not shutil.which(python):
-            parser.error(f"no interpreter at {python}: `tox run -e bench-bert` makes both environments")
-    options.compile = options.compile and shutil.which("c++") is not None
-    return options
-
-
 def main() -> None:
-    options = _options()
+    options = options_of(__doc__.splitlines()[0], "bench-bert", PARTS, rounds=15)
     peers = {
         OURS: Peer(python=sys.executable, file="ours.py"),
         FLAX: Peer(python=options.flax_peer, file="hf_flax.py"),

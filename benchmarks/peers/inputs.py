@@ -12,3 +12,8 @@ def inputs_of(batch: int, tokens: int, vocabulary: int) -> tuple[np.ndarray, np.
     for row in range(1, batch):
         mask[row, tokens - row * tokens // (2 * batch) :] = 0
     return ids, mask
+
+
+def prompts_of(batch: int, tokens: int, vocabulary: int) -> np.ndarray:
+    """Random prompts without padding, the same for every worker."""
+    return np.random.default_rng(tokens).integers(3, vocabulary, (batch, tokens)).astype(np.int32)

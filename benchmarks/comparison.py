@@ -1,0 +1,77 @@
+"""What the comparisons with transformers share: who takes part, figures of a measurement, the command's options."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from measure import medians
+from workers import Peer, spread
+
+OURS, FLAX, TORCH, COMPILED = "ours", "transformers Flax", "torch", "torch.compile"
+
+
+class Comparison:
+    """The peers, where checkpoints lie, how often to measure; figures and groups of bars gather here."""
+
+    def __init__(self, peers: Mapping[str, Peer], scratch: Path, options: argparse.Namespace) -> None:
+        self.peers, self.scratch, self.options = peers, scratch, options
+        self.figures: dict[str, Any] = {}
+        self.groups: dict[str, dict[str, float]] = {}
+
+    def add(self, what: str, found: Mapping[str, list[float]], goals: Mapping[str, str]) -> dict[str, float]:
+        """Our median in ms, and the others' as ratios to it."""
+        middle = medians(found)
+        self.figures[f"{what}, ours, ms"] = middle[OURS] * 1e3
+        for name, seconds in middle.items():
+            if name != OURS:
+                self.figures[f"{what}, {name} / ours{goals.get(name, '')}"] = seconds / middle[OURS]
+        noise = max(spread(seconds) for seconds in found.values())
+        self.figures[f"{what}, half of the measurements lie within"] = noise
+        self.groups[what] = middle
+        return middle
+
+    def same_numbers(self, what: str, answers: Mapping[str, Any]) -> None:
+        """All compute the same, or there is nothing to compare."""
+        ours = list(_flat(answers[OURS]))
+        for name in answers:
+            if name == OURS:
+                continue
+            largest = max(abs(a - b) for a, b in zip(ours, _flat(answers[name]), strict=True))
+            self.figures[f"largest difference of a number{what}, ours and {name}"] = largest
+            if largest > 1e-4:
+                sys.exit(f"The outputs of {name} and ours differ by {largest}: there is nothing to compare.")
+
+
+def options_of(title: str, environment: str, parts: Sequence[str], *, rounds: int) -> argparse.Namespace:
+    """The command's options; ends it where an interpreter or a part is not there."""
+    parser = argparse.ArgumentParser(description=title)
+    made = Path(sys.prefix)  # where tox has put both
+    parser.add_argument("--flax-peer", metavar="PYTHON", default=str(made / "flax-peer" / "bin" / "python"))
+    parser.add_argument("--torch-peer", metavar="PYTHON", default=str(made / "torch-peer" / "bin" / "python"))
+    parser.add_argument("--rounds", type=int, default=rounds, help="measurements of each")
+    parser.add_argument("--processes", type=int, default=3, help="processes of each that load, or start")
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"only these of {', '.join(parts)}; nothing is recorded"
+    )
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(parts):
+        parser.error(f"no such part: {', '.join(unknown)}")
+    for python in (options.flax_peer, options.torch_peer):
+        if not shutil.which(python):
+            parser.error(f"no interpreter at {python}: `tox run -e {environment}` makes both environments")
+    options.compile = options.compile and shutil.which("c++") is not None
+    return options
+
+
+def _flat(numbers: Any) -> Iterator[float]:
+    for number in numbers:
+        if isinstance(number, list):
+            yield from _flat(number)
+        else:
+            yield number
