@@ -1,11 +1,14 @@
-"""Makes bpe/: a small byte-level BPE tokenizer, and what transformers' GPT-2 tokenizer gives with it.
+"""Makes bpe/tokens.json: what transformers' GPT-2 tokenizer gives with the small byte-level BPE tokenizer of bpe/.
 
-    python tests/golden/make_bpe_tokens.py      writes vocab.json, merges.txt, tokenizer.json, tokens.json into tests/golden/bpe
+    python tests/golden/make_bpe_tokens.py            writes tokens.json and tokenizer.json, from vocab.json and merges.txt
+    python tests/golden/make_bpe_tokens.py --check    computes everything anew and compares
+    python tests/golden/make_bpe_tokens.py --train    before, trains another vocab.json and merges.txt on the pages in docs/
 
-Needs transformers 5. The tokenizer is trained on the pages in docs/, so another run on other pages makes another one. Every variant is
-stored with the `tokenizer_config.json` that it was made with; `{"repeat": [text, n]}` stands for a long text.
+Needs transformers 5. Every variant is stored with the `tokenizer_config.json` that it was made with;
+`{"repeat": [text, n]}` stands for a long text.
 """
 
+import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -177,21 +180,8 @@ def made(source, config):
         return entry, Path(folder, "tokenizer.json").read_text(encoding="utf-8")
 
 
-def main():
-    folder = HERE / "bpe"
-    folder.mkdir(exist_ok=True)
-    train(folder)
-    variants = {name: made(folder, config) for name, config in VARIANTS.items()}
-    complete = json.loads(variants["fast"][1])
-    (folder / "tokenizer.json").write_text(json.dumps(complete, ensure_ascii=False) + "\n", encoding="utf-8")
-    golden = {
-        "made_with": {"transformers": transformers.__version__, "tokenizers": tokenizers.__version__},
-        "texts": TEXTS,
-        "pairs": PAIRS,
-        "calls": CALLS,
-        "decoded": DECODED,
-        **{name: entry for name, (entry, _) in variants.items()},
-    }
+def written(golden):
+    """The text of tokens.json: a line for each list of results."""
     lines = []
     for name, value in golden.items():
         inner = (
@@ -200,7 +190,48 @@ def main():
             else []
         )
         lines.append(f"{json.dumps(name)}: " + ("{\n" + ",\n".join(inner) + "\n}" if inner else json.dumps(value)))
-    (folder / "tokens.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def differences(old, new):
+    """Which results differ; versions may."""
+    return sorted(
+        f"{name}: {key}"
+        for name in old.keys() | new.keys()
+        if name != "made_with" and old.get(name) != new.get(name)
+        for key in (old[name] if isinstance(old.get(name), dict) and isinstance(new.get(name), dict) else [""])
+        if key == "" or old[name][key] != new[name].get(key)
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--train", action="store_true")
+    chosen = parser.parse_args()
+    folder = HERE / "bpe"
+    if chosen.train and not chosen.check:
+        folder.mkdir(exist_ok=True)
+        train(folder)
+    variants = {name: made(folder, config) for name, config in VARIANTS.items()}
+    complete = json.loads(variants["fast"][1])
+    golden = {
+        "made_with": {"transformers": transformers.__version__, "tokenizers": tokenizers.__version__},
+        "texts": TEXTS,
+        "pairs": PAIRS,
+        "calls": CALLS,
+        "decoded": DECODED,
+        **{name: entry for name, (entry, _) in variants.items()},
+    }
+    if chosen.check:
+        old = json.loads((folder / "tokens.json").read_text(encoding="utf-8"))
+        found = differences(old, json.loads(written(golden)))
+        if json.loads((folder / "tokenizer.json").read_text(encoding="utf-8")) != complete:
+            found.append("tokenizer.json")
+        print(json.dumps({"variants": len(variants), "differences": found}))
+        raise SystemExit(1 if found else 0)
+    (folder / "tokenizer.json").write_text(json.dumps(complete, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "tokens.json").write_text(written(golden), encoding="utf-8")
 
 
 if __name__ == "__main__":

