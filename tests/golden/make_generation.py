@@ -4,8 +4,10 @@
     python tests/golden/make_generation.py --check    computes everything anew and compares
 
 Each of `opt` and `neo` is a tiny random checkpoint as transformers saves it; `opt_125m` and `neo_125m` are configs of
-the published sizes, whose weights drawn.py draws anew. Beside them golden.json has the cases, by name: the batch and
-the options; and golden.npz the batches and for each case `{case}_sequences`, for beams also `{case}_scores`.
+the published sizes, whose weights drawn.py draws anew; `text` is one with the vocabulary of bpe/. Beside them golden.json
+has the cases, by name: the batch and the options; and golden.npz the batches and for each case `{case}_sequences`, for
+beams also `{case}_scores`. Of sampling, whose tokens no two implementations draw alike, it has `{case}_scores` [R, V] of the
+first step, behind all changes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 import transformers
 from drawn import drawn_weights
-from shared import run
+from shared import HERE, run
 
 ENDS = [9, 33]
 OPT = dict(
@@ -118,6 +120,28 @@ CASES = {
         ),
     ),
 }
+SAMPLING = {
+    "sampling": dict(top_k=0),
+    "temperature": dict(top_k=0, temperature=0.6),
+    "top_k": dict(top_k=5),
+    "top_p": dict(top_k=0, top_p=0.8),
+    "min_p": dict(top_k=0, min_p=0.2),
+    "typical_p": dict(top_k=0, typical_p=0.6),
+    "epsilon_cutoff": dict(top_k=0, epsilon_cutoff=0.05),
+    "eta_cutoff": dict(top_k=0, eta_cutoff=0.3),
+    "renormalized_sampling": dict(top_k=9, renormalize_logits=True),
+    "all_of_sampling": dict(
+        temperature=1.7, top_k=20, top_p=0.95, min_p=0.01, typical_p=0.9, epsilon_cutoff=0.01, eta_cutoff=0.01
+    ),
+    "beam_sampling": dict(num_beams=3, temperature=0.5, top_k=0, top_p=0.2, eos_token_id=ENDS),
+}
+TEXT = dict(OPT, vocab_size=520, init_std=0.4)
+PROMPTS = ["The first", "of the checkpoint", "one"]
+STOP = ["t what", "t bya", "utpu", "eyke"]  # begin inside a token and end inside another
+STOPS = {  # without a token that ends sequences the reference goes on with rows that have stopped
+    "stop_strings": dict(stop_strings=STOP, eos_token_id=4),
+    "beams_stop_strings": dict(stop_strings=STOP, eos_token_id=4, num_beams=3),
+}
 LARGE_CASES = {"greedy": ("padded", {}), "beams": ("padded", dict(num_beams=4, num_return_sequences=2))}
 NEW = 14
 
@@ -157,6 +181,37 @@ def make_case(folder: Path, model: Any, cases: dict[str, Any], vocabulary: int) 
         else:
             refuse_ties(case, result.scores)
     refuse_equals(cases, arrays)
+    sampling = SAMPLING if cases is CASES else {}
+    for case, options in sampling.items():
+        result = generate(model, known["padded"], {**options, "do_sample": True, "max_new_tokens": 1})
+        arrays[f"{case}_scores"] = result.scores[0].numpy()
+    save(
+        folder,
+        {**cases, **{case: ("padded", {**options, "do_sample": True}) for case, options in sampling.items()}},
+        arrays,
+    )
+
+
+def make_texts(folder: Path) -> None:
+    """Texts that end sequences; the prompts are texts as well."""
+    torch.manual_seed(1)  # of these, greedy texts have the stop strings
+    model = transformers.OPTForCausalLM(transformers.OPTConfig(**TEXT)).eval()
+    model.save_pretrained(folder)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(HERE / "bpe" / "tokenizer.json"), pad_token="<pad>", padding_side="left"
+    )
+    batch = {
+        name: np.array(value) for name, value in tokenizer(PROMPTS, padding=True).items() if name != "token_type_ids"
+    }
+    arrays = {f"texts_{name}": array for name, array in batch.items()}
+    for case, options in STOPS.items():
+        result = generate(model, batch, {**options, "tokenizer": tokenizer})
+        arrays[f"{case}_sequences"] = result.sequences.numpy()
+        assert any(stop in tokenizer.decode(row) for stop in STOP for row in result.sequences), case
+    save(folder, {case: ("texts", options) for case, options in STOPS.items()}, arrays)
+
+
+def save(folder: Path, cases: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     np.savez_compressed(folder / "golden.npz", **arrays)
     lines = [f"{json.dumps(case)}: {json.dumps(value)}" for case, value in cases.items()]
     (folder / "golden.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
@@ -185,6 +240,7 @@ def make(folder: Path) -> int:
         (folder / name).mkdir(parents=True, exist_ok=True)
         model.save_pretrained(folder / name)
         make_case(folder / name, model, CASES, config.vocab_size)
+    make_texts(folder / "text")
     for name, (kind, config_kind, sizes) in LARGE.items():
         config = getattr(transformers, config_kind)(**sizes)
         model = getattr(transformers, kind)(config).eval()
@@ -196,7 +252,7 @@ def make(folder: Path) -> int:
         config.architectures = [kind]
         config.save_pretrained(folder / name)
         make_case(folder / name, model, LARGE_CASES, config.vocab_size)
-    return len(TINY) * len(CASES) + len(LARGE) * len(LARGE_CASES)
+    return len(TINY) * (len(CASES) + len(SAMPLING)) + len(STOPS) + len(LARGE) * len(LARGE_CASES)
 
 
 if __name__ == "__main__":
