@@ -231,7 +231,7 @@ def tiny(**changes: Any) -> Any:
         vocab_size=31, hidden_size=12, num_hidden_layers=1, num_attention_heads=3, ffn_dim=20, init_std=0.6,
         max_position_embeddings=40, pad_token_id=0, bos_token_id=1, eos_token_id=None,
     )  # fmt: skip
-    return FlaxOPTForCausalLM(OPTConfig(**{**shape, **changes.pop("config", {})}), seed=3, **changes)
+    return FlaxOPTForCausalLM(OPTConfig(**{**shape, **changes.pop("config", {})}), **{"seed": 3, **changes})
 
 
 def oracle(model: Any, **call: Any) -> Logits:

@@ -150,6 +150,17 @@ def test_rows_with_the_same_prompt_and_several_samples_of_one_differ(model):
     assert several.sequences[::3].tolist() == single.sequences.tolist()
 
 
+def test_with_one_key_a_row_is_sampled_alike_whatever_stands_beside_it_and_in_front(model):
+    options = dict(do_sample=True, prng_key=KEY, max_new_tokens=9, top_k=0, temperature=2.0)
+    alone = model.generate([PROMPTS[1]], **options).sequences[0, 1:].tolist()
+
+    for others in (PROMPTS[:1], PROMPTS[2:], [[9] * 11, [3]]):
+        batch = reference.left_padded([PROMPTS[1], *others])
+        found = model.generate(**batch, **options)
+
+        assert reference.new_tokens(found, batch["input_ids"].shape[1])[0] == alone
+
+
 def test_twenty_prompts_and_two_temperatures_compile_two_programs_for_each_bucket():
     model = reference.tiny()
     prompts = [np.arange(1, length + 1)[None] % 30 + 1 for length in range(1, 21)]
@@ -193,6 +204,46 @@ def test_streamed_pieces_are_together_what_generate_returns(model, options, size
     assert np.concatenate(pieces, axis=1).tolist() == whole.sequences[:, 6:].tolist()
     assert pieces[0].shape == (3, 1)
     assert {piece.shape[1] for piece in pieces[1:-1]} <= {size}
+
+
+def counting(steps):
+    """A processor that changes nothing and notes every step that is computed."""
+
+    def note(ids, scores, *, cur_len):
+        jax.debug.callback(lambda length: steps.append(int(length)), cur_len)
+        return scores
+
+    return note
+
+
+def test_pieces_come_while_later_tokens_are_not_computed_yet(model):
+    steps = []
+    stream = model.stream([PROMPTS[0]], max_new_tokens=20, chunk_size=3, logits_processor=[counting(steps)])
+
+    computed = []
+    for _ in stream:
+        jax.effects_barrier()
+        computed.append(len(steps))
+
+    # While a piece is looked at, the next one is computed, and no other.
+    assert computed == [4, 7, 10, 13, 16, 19, 20, 20]
+
+
+def test_no_step_is_computed_behind_the_end_of_the_last_row(model, logits):
+    ends = [
+        reference.single(logits, prompt, Options(new=12))[0][place]
+        for prompt, place in zip(PROMPTS, (2, 0, 4), strict=True)
+    ]
+    wanted = [reference.single(logits, prompt, Options(new=12, ends=tuple(ends)))[0] for prompt in PROMPTS]
+    steps = []
+
+    found = model.generate(
+        **reference.left_padded(PROMPTS), max_new_tokens=12, eos_token_id=ends, logits_processor=[counting(steps)]
+    )
+    jax.effects_barrier()
+
+    assert reference.new_tokens(found, 6) == wanted
+    assert len(steps) == max(map(len, wanted)) < 12
 
 
 def test_streaming_compiles_no_program_of_its_own(model):
@@ -265,23 +316,44 @@ def test_a_pickled_model_generates_the_same(model):
     )
 
 
-def test_a_bert_that_is_a_decoder_generates():
-    config = BertConfig(
-        vocab_size=31, hidden_size=12, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20,
-        max_position_embeddings=24, is_decoder=True, initializer_range=0.8,
-    )  # fmt: skip
-    model = FlaxBertForCausalLM(config, seed=4)
+def searched(logits, prompt, options):
+    """The best sequence of the reference, greedy or by beams."""
+    if options.num_beams == 1:
+        return reference.single(logits, prompt, options)[0]
+    return reference.beams(logits, prompt, options)[0].new
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_an_opt_of_the_shape_of_350m_generates(beams):
+    fields = dict(do_layer_norm_before=False, word_embed_proj_dim=7, tie_word_embeddings=False)
+    model = reference.tiny(config=dict(fields, num_hidden_layers=2, init_std=0.8), seed=5)
     logits = reference.oracle(model)
 
-    found = model.generate(**reference.left_padded(PROMPTS), max_new_tokens=7)
+    found = model.generate(**reference.left_padded(PROMPTS), max_new_tokens=7, num_beams=beams)
 
-    wanted = [reference.single(logits, prompt, Options(new=7))[0] for prompt in PROMPTS]
+    wanted = [searched(logits, prompt, Options(new=7, num_beams=beams)) for prompt in PROMPTS]
     assert reference.new_tokens(found, 6) == wanted
     assert len({token for new in wanted for token in new}) > 4
 
 
-@pytest.mark.parametrize("window", [3, 100])
-def test_a_window_counts_tokens_and_not_padding(window):
+@pytest.mark.parametrize("beams", [1, 3])
+def test_a_bert_that_is_a_decoder_generates(beams):
+    config = BertConfig(
+        vocab_size=31, hidden_size=12, num_hidden_layers=2, num_attention_heads=3, intermediate_size=20,
+        max_position_embeddings=24, is_decoder=True, initializer_range=0.8,
+    )  # fmt: skip
+    model = FlaxBertForCausalLM(config, seed=5)
+    logits = reference.oracle(model)
+
+    found = model.generate(**reference.left_padded(PROMPTS), max_new_tokens=7, num_beams=beams)
+
+    wanted = [searched(logits, prompt, Options(new=7, num_beams=beams)) for prompt in PROMPTS]
+    assert reference.new_tokens(found, 6) == wanted
+    assert len({token for new in wanted for token in new}) > 4
+
+
+@pytest.mark.parametrize(("window", "beams"), [(3, 1), (100, 1), (3, 2)])
+def test_a_window_counts_tokens_and_not_padding(window, beams):
     config = GPTNeoConfig(
         vocab_size=31, hidden_size=12, num_layers=2, num_heads=3, intermediate_size=20, max_position_embeddings=24,
         attention_types=[[["local", "global"], 1]], window_size=window, initializer_range=0.6, pad_token_id=0,
@@ -290,9 +362,10 @@ def test_a_window_counts_tokens_and_not_padding(window):
     model = FlaxGPTNeoForCausalLM(config, seed=4)
     logits = reference.oracle(model)
 
-    found = model.generate(**reference.left_padded(PROMPTS), max_new_tokens=9)
+    found = model.generate(**reference.left_padded(PROMPTS), max_new_tokens=9, num_beams=beams)
 
-    assert reference.new_tokens(found, 6) == [reference.single(logits, prompt, Options(new=9))[0] for prompt in PROMPTS]
+    wanted = [searched(logits, prompt, Options(new=9, num_beams=beams)) for prompt in PROMPTS]
+    assert reference.new_tokens(found, 6) == wanted
 
 
 def test_a_sequence_may_be_as_long_as_the_model_has_positions_whatever_its_padding(model, logits):
@@ -401,6 +474,12 @@ def test_options_come_from_the_call_then_the_given_config_then_the_saved_one_the
 def test_twenty_tokens_are_generated_unless_something_else_is_said(model):
     assert model.generate([PROMPTS[0]]).lengths.tolist() == [20]
     assert model.generate([[3] * 30]).lengths.tolist() == [10]
+
+
+def test_whether_there_is_a_cache_changes_nothing(model):
+    without = model.generate([PROMPTS[0]], max_new_tokens=5, use_cache=False)
+
+    assert without.sequences.tolist() == model.generate([PROMPTS[0]], max_new_tokens=5).sequences.tolist()
 
 
 def test_without_a_prompt_the_text_begins_with_the_first_token(model):

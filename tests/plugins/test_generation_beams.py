@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -40,6 +41,14 @@ CASES = {
         dict(ends=(10,), forced_eos=(10,), forced_bos_token_id=7),
     ),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+    """What is compared here does not depend on it; test_generation.py compiles as users do."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +146,33 @@ def test_a_beam_ends_where_the_caller_says(model, logits):
     expected = Options(new=8, num_beams=3, num_return_sequences=3, stops=lambda tokens: tokens[-1] % 5 == 0)
 
     check(model, logits, dict(stopping_criteria=[stops]), expected)
+
+
+def test_functions_of_the_caller_change_the_scores_of_beams(model, logits):
+    def less_for_what_was_last(ids, scores, *, cur_len):
+        last = jax.lax.dynamic_index_in_dim(ids, cur_len - 1, axis=1, keepdims=False)
+        return scores - 3.0 * (jnp.arange(V)[None] % 5 == last[:, None] % 5)
+
+    def on_lists(tokens, scores):
+        return scores - 3.0 * (np.arange(V) % 5 == tokens[-1] % 5)
+
+    expected = Options(new=7, num_beams=3, num_return_sequences=2, custom=on_lists)
+
+    found = check(model, logits, dict(logits_processor=[less_for_what_was_last]), expected)
+
+    assert found != check(model, logits, {}, expected._replace(custom=None))
+
+
+def test_the_scores_of_the_model_itself_are_returned_for_every_beam(model, logits):
+    result = model.generate([PROMPTS[0]], max_new_tokens=4, num_beams=3, num_return_sequences=3, output_logits=True)
+
+    new, origins = np.asarray(result.sequences)[:, 6:].tolist(), np.asarray(result.beam_indices)
+    assert result.scores is None
+    assert result.logits.shape[1:] == (3, V)
+    for row in range(3):
+        for step in range(4):
+            expected = logits(PROMPTS[0] + new[row][:step])
+            np.testing.assert_allclose(result.logits[step, origins[row, step]], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_time_that_is_up_ends_all_beams_with_one_more_token(model):

@@ -36,6 +36,14 @@ GREEDY = {
 """Options whose values do not depend on what the model generates; the others are made in the tests."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+    """What is compared here does not depend on it; test_generation.py compiles as users do."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="module")
 def model():
     return reference.tiny()
@@ -103,6 +111,17 @@ def test_a_sequence_does_not_end_before_the_least_length(model, logits, plain):
     found = check(model, logits, dict(eos_token_id=list(ends), min_new_tokens=4), least)
 
     assert all(len(new) >= 4 for new in found)
+
+
+def test_a_least_length_with_the_prompt_counts_each_prompt_without_its_padding(model, logits, plain):
+    ends = (plain[0][0], plain[1][0], plain[2][0])
+
+    batch = reference.left_padded(PROMPTS)
+    found = model.generate(**batch, max_new_tokens=10, eos_token_id=list(ends), min_length=8)
+
+    for row, (prompt, new) in enumerate(zip(PROMPTS, reference.new_tokens(found, 6), strict=True)):
+        least = Options(new=10, ends=ends, least=8 - len(prompt))
+        assert new == reference.single(logits, prompt, least)[0], row
 
 
 def test_bad_words_of_one_and_of_several_tokens_do_not_occur(model, logits, plain):
@@ -204,6 +223,21 @@ def test_sampling_is_among_the_tokens_that_the_reference_leaves(model, logits, n
         ]
         assert min(left) < V
         assert max(left) > 1
+
+
+@pytest.mark.parametrize("options", [dict(top_k=65), dict(top_k=3, top_p=0.9), dict(top_k=150, top_p=0.99, min_p=1e-4)])
+def test_sampling_from_a_vocabulary_larger_than_top_k(options):
+    model = reference.tiny(config=dict(vocab_size=200, init_std=0.3))
+    expected = Options(new=3, sample=True, **options)
+
+    result = model.generate(
+        [PROMPTS[0]], do_sample=True, prng_key=KEY, max_new_tokens=3, output_scores=True, **options
+    )  # fmt: skip
+
+    new, scores = reference.single(reference.oracle(model), PROMPTS[0], expected, reference.noise_of(KEY, 0, 200))
+    assert reference.new_tokens(result, len(PROMPTS[0])) == [new]
+    np.testing.assert_allclose(result.scores[:, 0], scores, rtol=2e-4, atol=2e-4)
+    assert 1 < np.isfinite(scores[0]).sum() <= options["top_k"]
 
 
 def test_sampling_draws_tokens_with_their_probabilities(model, logits):

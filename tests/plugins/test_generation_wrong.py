@@ -29,6 +29,14 @@ SMALL_BERT = dict(
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+    """What is compared here does not depend on it; test_generation.py compiles as users do."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="module")
 def model():
     return reference.tiny()
@@ -39,11 +47,17 @@ def model():
     [
         (dict(input_ids=[[3] * 40]), "The prompt has 40 tokens, which leaves no room: the model has 40 positions"),
         (dict(input_ids=[[3] * 35], max_new_tokens=6), "35 tokens and 6 new ones make 41.*only 40 positions"),
-        (dict(input_ids=[[3] * 5], max_length=5), "The prompt has 5 tokens, and max_length, which counts them too, is 5"),
+        (
+            dict(input_ids=[[3] * 5], max_length=5),
+            "The prompt has 5 tokens, and max_length, which counts them too, is 5",
+        ),
         (dict(input_ids=[[3, 31]]), "input_ids has the value 31; the vocabulary has ids 0 to 30"),
         (dict(input_ids=[[3, -1]]), "input_ids has the value -1"),
         (dict(input_ids=[[3.0, 4.0]]), "input_ids holds float64, not whole numbers"),
-        (dict(input_ids=[["a"]]), "input_ids holds str"),
+        (dict(input_ids=[["a"]]), "input_ids holds text, not token ids"),
+        (dict(input_ids="A text"), "input_ids holds text, not token ids.\n.*tokenizer"),
+        (dict(input_ids=["A text", "another"]), "input_ids holds text, not token ids"),
+        (dict(input_ids={"input_ids": [[3]]}), r"input_ids is a dict.\n.*generate\(\*\*batch\)"),
         (dict(input_ids=[3, 4]), r"input_ids has shape \[2\]; a prompt is \[batch, tokens\]"),
         (dict(input_ids=np.zeros((0, 4), np.int32)), r"input_ids has shape \[0, 4\]"),
         (dict(input_ids=np.zeros((2, 0), np.int32)), r"input_ids has shape \[2, 0\]"),
@@ -119,7 +133,7 @@ def test_functions_that_return_other_shapes_are_refused(model):
 
 def test_generation_inside_a_compiled_function_is_refused(model):
     with pytest.raises(InputError, match="input_ids is a traced array.*outside jit"):
-        jax.jit(lambda ids: model.generate(ids))(jnp.array([[3]]))
+        jax.jit(model.generate)(jnp.array([[3]]))
 
 
 def test_beams_cannot_be_streamed_and_pieces_have_a_size(model):
@@ -134,6 +148,18 @@ def test_beams_cannot_be_streamed_and_pieces_have_a_size(model):
 def test_a_text_to_go_on_with_is_one_text(model):
     with pytest.raises(InputError, match="stream_text continues one text, not a list"):
         model.stream_text(["a", "b"], tokenizer=None)
+
+
+def test_a_tokenizer_that_is_none_is_refused(model):
+    with pytest.raises(InputError, match="tokenizer is a str, which cannot decode token by token"):
+        next(model.stream_text("a", "gpt2"))
+
+
+def test_an_argument_of_streams_is_not_taken_for_its_own_misspelling(model):
+    with pytest.raises(UnknownArgumentError, match="generate has no argument 'chunk_size'") as caught:
+        model.generate([[3]], chunk_size=4)
+
+    assert "did you mean 'chunk_size'" not in str(caught.value)
 
 
 def test_without_a_prompt_there_must_be_a_first_token():

@@ -25,6 +25,14 @@ TOKENS = 9
 IDS = np.random.default_rng(0).integers(0, 31, (2, TOKENS))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+    """What is compared here does not depend on it; the conformance suite and golden files compile as users do."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def tiny(window: int, **fields: Any) -> GPTNeoConfig:
     return GPTNeoConfig(**{**TINY, "initializer_range": 0.3, **fields}, window_size=window)
 
@@ -188,6 +196,32 @@ def test_checkpoints_of_every_spelling_load_without_a_flag(spelling, tmp_path):
     assert isinstance(model, FlaxGPTNeoForCausalLM)
     assert (model.load_report.missing, model.load_report.unexpected) == ((), ())
     jax.tree.map(np.testing.assert_array_equal, model.params, expected)
+
+
+def test_only_the_named_buffers_are_passed_over(tmp_path):
+    def with_more(tensors):
+        return {**with_masks(tensors), "transformer.h.0.attn.attention.mask": np.ones(3, np.float32)}
+
+    report = AutoModelForCausalLM.from_pretrained(variant(tmp_path / "it", with_more)).load_report
+
+    assert report.unexpected == ("transformer.h.0.attn.attention.mask",)
+    kinds = ("bias", "masked_bias")
+    assert set(report.buffers) == {f"transformer.h.{i}.attn.attention.{kind}" for i in range(2) for kind in kinds}
+
+
+@pytest.mark.parametrize(
+    ("fields", "parameters"),
+    [
+        (dict(hidden_size=768, num_layers=12, num_heads=12, attention_types=[(["global", "local"], 6)]), 125_198_592),
+        ({}, 1_315_575_808),  # 1.3B
+        (
+            dict(hidden_size=2560, num_layers=32, num_heads=20, attention_types=[(["global", "local"], 16)]),
+            2_651_307_520,
+        ),
+    ],
+)
+def test_published_sizes_have_as_many_parameters_as_in_the_reference(fields, parameters):
+    assert FlaxGPTNeoForCausalLM(GPTNeoConfig(**fields), _do_init=False).num_parameters() == parameters
 
 
 def test_an_untied_head_is_kept_apart_from_the_embeddings():

@@ -26,6 +26,14 @@ TINY = dict(
 IDS = np.array([[2, 5, 7, 11, 3], [2, 9, 4, 1, 6]])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly():
+    """What is compared here does not depend on it; the conformance suite and golden files compile as users do."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(scope="module")
 def model():
     return FlaxOPTForCausalLM(OPTConfig(**TINY, init_std=0.3), seed=1)
@@ -272,6 +280,22 @@ def test_what_stands_around_the_layers_follows_from_the_config(fields, shapes):
     around = {path for path in found if "layers" not in path and "embed" not in path}
     assert {path for path in around if not path.endswith("bias")} == shapes
     assert any(path.endswith("bias") for path in found) == fields.get("enable_bias", True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "parameters"),
+    [
+        ({}, 125_239_296),  # 125m
+        (
+            dict(hidden_size=1024, ffn_dim=4096, num_hidden_layers=24, num_attention_heads=16, word_embed_proj_dim=512,
+                 do_layer_norm_before=False),
+            331_196_416,  # 350m
+        ),
+        (dict(hidden_size=2048, ffn_dim=8192, num_hidden_layers=24, num_attention_heads=32), 1_315_758_080),  # 1.3b
+    ],
+)  # fmt: skip
+def test_published_sizes_have_as_many_parameters_as_in_the_reference(fields, parameters):
+    assert FlaxOPTForCausalLM(OPTConfig(**fields), _do_init=False).num_parameters() == parameters
 
 
 @pytest.mark.parametrize("fields", [{}, {"tie_word_embeddings": False}, {"word_embed_proj_dim": 7}])
