@@ -122,6 +122,11 @@ class GenerationMethods(CallMethods, DecoderMethods):
         """The text that follows a prompt, piece by piece, in whole characters; options are those of `stream`."""
         if not isinstance(prompt, str):
             raise InputError(f"stream_text continues one text, not a {type(prompt).__name__}.")
+        if not hasattr(tokenizer, "stream"):
+            raise InputError(
+                f"tokenizer is a {type(tokenizer).__name__}, which cannot decode token by token.",
+                hints=["Pass tokenizer=AutoTokenizer.from_pretrained(…), of automodels."],
+            )
         ids = tokenizer.encode(prompt)
         pieces = self.stream([ids], tokenizer=tokenizer, attention_mask=[[1] * len(ids)], **options)
         return _texts(pieces, tokenizer.stream(skip_special_tokens=skip_special_tokens))
@@ -148,7 +153,7 @@ class GenerationMethods(CallMethods, DecoderMethods):
         self._check_generates()
         if self._unusable is not None and self.generation_config is None:
             raise self._unusable
-        elsewhere = parameters(type(self).generate) | parameters(type(self).stream)
+        elsewhere = (parameters(type(self).generate) | parameters(type(self).stream)) - options.keys()
         refuse_unknown("generate", options, GenerationConfig.field_names(), elsewhere=elsewhere)
         if given is not None and not isinstance(given, GenerationConfig):
             raise InputError(f"generation_config is a {type(given).__name__}, not a GenerationConfig.")

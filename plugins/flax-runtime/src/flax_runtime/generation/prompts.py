@@ -5,7 +5,7 @@ Shapes: R rows, T tokens of the caller's prompt, P of the bucket.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,12 @@ def _table(name: str, value: Any) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise InputError(f"{name} is no array: {error}.", hints=["Pad the rows on the left to one length."]) from error
+    if isinstance(value, Mapping):
+        raise InputError(f"{name} is a {type(value).__name__}.", hints=["Pass what is in it: generate(**batch)."])
+    if array.dtype.kind == "U":
+        raise InputError(
+            f"{name} holds text, not token ids.", hints=['Pass **tokenizer(texts, padding=True, return_tensors="np").']
+        )
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{name} has shape {list(array.shape)}; a prompt is [batch, tokens], both at least 1.")
     if array.dtype.kind not in ("iub" if name == "attention_mask" else "iu"):
