@@ -10,8 +10,9 @@ _CARD = """\
 # tiny-lm
 
 A toy to try text generation with: a GPT-Neo of {parameters:,} parameters that writes what looks like English about
-Python. It knows nothing. Its sentences are grammatical now and then and true by accident, and it has learned parts of
-its small text by heart. Use it to see generation work, not for what it says.
+Python. It knows nothing: its sentences are grammatical now and then, and true by accident. It has seen its small text
+often, and is much better on that than on other text, as the two losses say. Use it to see generation work, not for
+what it says.
 
 ```sh
 registry run generate examples/tiny-lm "The return value is"
@@ -27,9 +28,9 @@ registry run generate examples/tiny-lm "The return value is"
 | training loss | {train:.2f} nats a token, perplexity {train_perplexity:.1f}, on the first of the training text |
 | validation loss | {validation:.2f} nats a token, perplexity {perplexity:.1f}, {bits_per_byte:.2f} bits a byte |
 
-Validation is on {validation_tokens:,} tokens ({validation_bytes:,} bytes) of modules and topics that were not
-trained on. The model is that of step {step:,} of {steps:,}, where this loss was smallest, so the figure is a little too
-good; the tokens were found on all of the text. Texts of another kind get a far greater loss.
+Validation is on {validation_tokens:,} tokens ({validation_bytes:,} bytes) of modules and topics that were not trained
+on. The model is that of step {step:,} of {steps:,}: of those that were tried, the one with the smallest validation
+loss. The tokens were found on all of the text. Texts of another kind get a far greater loss.
 
 Made by `examples/train_tiny_lm.py` from the files of Python {python} (`examples/python_prose.py` chooses paragraphs;
 sha256 of all text {sha256}).

@@ -140,9 +140,9 @@ def _fresh() -> FlaxGPTNeoForCausalLM:
     model = FlaxGPTNeoForCausalLM(config, seed=SEED)
     model.generation_config = GenerationConfig(
         do_sample=True,
-        temperature=0.7,
+        temperature=0.6,
         top_k=40,
-        repetition_penalty=1.1,
+        repetition_penalty=1.2,
         max_new_tokens=80,
         bos_token_id=0,
         eos_token_id=0,

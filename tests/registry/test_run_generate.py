@@ -338,6 +338,7 @@ def test_a_model_type_without_text_generation_is_exit_code_3(site, registry, che
     [
         ("raise RuntimeError('boom')", "PluginImportError [AM201]"),
         (MODELING.replace("return cls()", "raise KeyError('boom')"), "KeyError: 'boom'"),
+        (MODELING.replace("GenerationConfig(do_sample=True)", "'sample'"), "Loading "),
         (MODELING.replace("def stream", "def other"), "ToyModel, chosen for causal-lm, has no method stream"),
         (MODELING.replace("return self.pieces", "raise ValueError('odd')  #"), "ToyModel.stream, chosen for"),
         (MODELING.replace("for start in", "raise SystemExit(0)\n        for start in"), "SystemExit: 0"),

@@ -109,7 +109,8 @@ def _loaded(arguments: Namespace, prompt: str, seed: int, seconds: dict[str, flo
     options |= {"num_return_sequences": 1} | ({"stop_strings": arguments.stop} if arguments.stop else {})
     with foreign(f"Loading {name}"):
         model = timed(lambda: AutoModelForCausalLM.from_pretrained(name, seed=seed, **where), "load", seconds)
-    config = resolved(options, saved=getattr(model, "generation_config", None), model=getattr(model, "config", None))
+        saved, of_model = getattr(model, "generation_config", None), getattr(model, "config", None)
+        config = resolved(options, saved=saved, model=of_model)
     return _Continuation(model=model, name=name, tokenizer=tokenizer, ids=ids, options=options, config=config)
 
 
