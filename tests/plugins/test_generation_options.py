@@ -114,14 +114,17 @@ def test_a_sequence_does_not_end_before_the_least_length(model, logits, plain):
 
 
 def test_a_least_length_with_the_prompt_counts_each_prompt_without_its_padding(model, logits, plain):
-    ends = (plain[0][0], plain[1][0], plain[2][0])
+    ends = tuple(sorted({*plain[1][:6], plain[0][0], plain[2][0]}))
 
-    batch = reference.left_padded(PROMPTS)
-    found = model.generate(**batch, max_new_tokens=10, eos_token_id=list(ends), min_length=8)
+    def wanted(prompt, counted):
+        return reference.single(logits, prompt, Options(new=10, ends=ends, least=8 - counted))[0]
 
-    for row, (prompt, new) in enumerate(zip(PROMPTS, reference.new_tokens(found, 6), strict=True)):
-        least = Options(new=10, ends=ends, least=8 - len(prompt))
-        assert new == reference.single(logits, prompt, least)[0], row
+    expected = [wanted(prompt, len(prompt)) for prompt in PROMPTS]
+    assert expected != [wanted(prompt, 6) for prompt in PROMPTS], "padding counted too would be seen"
+
+    found = model.generate(**reference.left_padded(PROMPTS), max_new_tokens=10, eos_token_id=list(ends), min_length=8)
+
+    assert reference.new_tokens(found, 6) == expected
 
 
 def test_bad_words_of_one_and_of_several_tokens_do_not_occur(model, logits, plain):
