@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flax_runtime.attention import AttentionFunction, attention_weights, weighted_values, xla_attention
+from flax_runtime.attention import FEW, AttentionFunction, attention_weights, weighted_values, xla_attention
 
 B, T, S, N, H = 2, 3, 5, 4, 6
 
@@ -43,6 +43,23 @@ def test_masked_keys_get_no_weight(arrays, shape):
     np.testing.assert_allclose(result, expected, atol=1e-5)
     np.testing.assert_allclose(found, weights, atol=1e-6)
     assert (np.asarray(found)[~np.broadcast_to(mask, found.shape)] == 0).all()
+
+
+def test_many_queries_get_what_each_gets_alone():
+    random = np.random.default_rng(3)
+    queries = 2 * FEW
+    q, k, v = (jnp.asarray(random.normal(size=(B, queries, N, H)), jnp.float32) for _ in range(3))
+    mask = jnp.asarray(random.random((B, 1, queries, queries)) < 0.6)
+
+    together = xla_attention(q, k, v, mask=mask)
+    weights = attention_weights(q, k, mask=mask)
+
+    for place in (0, 5, queries - 1):
+        alone = slice(place, place + 1)
+        part = {"mask": mask[:, :, alone]}
+        np.testing.assert_allclose(together[:, alone], xla_attention(q[:, alone], k, v, **part), atol=1e-5)
+        np.testing.assert_allclose(weights[:, :, alone], attention_weights(q[:, alone], k, **part), atol=1e-6)
+    np.testing.assert_allclose(weighted_values(weights, v), together, atol=1e-5)
 
 
 def test_bias_and_scale_enter_the_scores(arrays):

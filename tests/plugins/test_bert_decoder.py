@@ -161,8 +161,8 @@ def test_a_compiled_step_takes_a_donated_cache_and_is_compiled_once(model):
 
     np.testing.assert_allclose(np.concatenate(logits, axis=1), model(IDS).logits, atol=1e-5)
     assert traced == [(2, 1)]
-    assert first.keys[0].is_deleted()
-    assert first.values[1].is_deleted()
+    assert first.stored_keys[0].is_deleted()
+    assert first.stored_values[1].is_deleted()
 
 
 def test_a_whole_text_is_decoded_in_one_scan(model):

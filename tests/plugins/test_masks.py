@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flax_runtime.masks import causal_mask, combined, padding_mask, window_mask
+from flax_runtime.masks import causal_mask, decoder_mask, last_seen, padding_mask, window_mask
 
 
 def test_padding_is_hidden_from_every_query():
@@ -33,14 +33,31 @@ def test_the_offset_may_be_a_value_that_only_the_compiled_program_knows():
     np.testing.assert_array_equal(jitted(jnp.asarray(2)), causal_mask(2, 5, 2))
 
 
-def test_combined_masks_hide_what_any_of_them_hides():
-    padding, causal = padding_mask(jnp.asarray([[0, 1, 1]])), causal_mask(3, 3)
+def test_a_decoder_sees_what_is_neither_padding_nor_behind_its_query():
+    mask = decoder_mask(jnp.asarray([[0, 1, 1]]), 3, 3)
 
-    both = combined(padding, None, causal)
+    assert mask[0, 0].tolist() == [[False, False, False], [False, True, False], [False, True, True]]
+    np.testing.assert_array_equal(decoder_mask(None, 2, 5, 1), causal_mask(2, 5, 1))
 
-    assert both[0, 0].tolist() == [[False, False, False], [False, True, False], [False, True, True]]
-    assert combined(None, causal) is causal
-    assert combined(None, None) is None
+
+def test_a_mask_with_a_row_for_each_query_is_all_that_counts():
+    seen = jnp.asarray([[[True, False, True, False], [True, True, False, True]]])
+
+    np.testing.assert_array_equal(decoder_mask(seen, 2, 4, 2), seen[:, None])
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 9])
+def test_the_last_keys_that_are_seen_are_those_of_the_window(window):
+    attention_mask = jnp.asarray([[0, 0, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1]])
+    seen = decoder_mask(attention_mask, 7, 7)
+
+    np.testing.assert_array_equal(last_seen(seen, window), seen & window_mask(7, 7, window))
+
+
+def test_keys_that_are_not_seen_do_not_fill_a_window():
+    seen = jnp.asarray([[[[True, True, False, True, False, True, False]]]])
+
+    assert last_seen(seen, 3)[0, 0, 0].tolist() == [False, True, False, True, False, True, False]
 
 
 @pytest.mark.parametrize(("queries", "keys", "offset"), [(5, 5, 0), (1, 6, 3), (3, 7, 2)])

@@ -26,7 +26,7 @@ from flax_runtime.attention import AttentionFunction, attention_weights, weighte
 from flax_runtime.cache import KVCache, LayerCache
 from flax_runtime.dropout import dropped, split_key
 from flax_runtime.keys import Keys
-from flax_runtime.masks import causal_mask, combined, padding_mask
+from flax_runtime.masks import decoder_mask, padding_mask
 from flax_runtime.outputs import FlaxBaseModelOutputWithPoolingAndCrossAttentions
 
 Hidden = Float[Array, "B T D"]
@@ -277,7 +277,7 @@ class BertModule(nnx.Module):
     def __call__(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
         input_ids: Int[Array, "B T"],
-        attention_mask: Int[Array, "B K"] | Bool[Array, "B K"] | None = None,
+        attention_mask: Int[Array, "B K"] | Bool[Array, "B K"] | Bool[Array, "B T K"] | None = None,
         token_type_ids: Int[Array, "B T"] | None = None,
         position_ids: Int[Array, "B T"] | None = None,
         head_mask: Float[Array, "*L N"] | None = None,
@@ -327,11 +327,10 @@ class BertModule(nnx.Module):
         )
 
     def _mask(self, tokens: int, attention_mask: jax.Array | None, cache: KVCache | None) -> jax.Array | None:
-        padding = None if attention_mask is None else padding_mask(attention_mask)
         if not self.is_decoder:
-            return padding
+            return None if attention_mask is None else padding_mask(attention_mask)
         keys, offset = (tokens, 0) if cache is None else (cache.max_length, cache.length)
-        return combined(padding, causal_mask(tokens, keys, offset))
+        return decoder_mask(attention_mask, tokens, keys, offset)
 
 
 def _rows(table: nnx.Embed, ids: Int[Array, "#B T"]) -> Float[Array, "#B T D"]:

@@ -27,13 +27,15 @@ from flax_runtime.cache import KVCache, LayerCache
 from flax_runtime.dropout import dropped, split_key
 from flax_runtime.inputs import decoder_inputs, refuse_unknown_inputs
 from flax_runtime.keys import Keys
-from flax_runtime.masks import causal_mask, padding_mask, window_mask
+from flax_runtime.masks import decoder_mask, last_seen, window_mask
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import FlaxBaseModelOutputWithPast, FlaxCausalLMOutputWithPast
+from flax_runtime.products import product
 from flax_runtime.tables import rows, scores
 
 Hidden = Float[Array, "B T D"]
 Mask = Bool[Array, "#B 1 #T S"]
+AttentionMask = Int[Array, "B S"] | Bool[Array, "B S"] | Bool[Array, "B T S"]
 Weights = Float[Array, "B N T S"]
 BlockResult = tuple[Hidden, LayerCache | None, Weights | None]
 
@@ -48,9 +50,10 @@ class Build:
         self.attend = attend
         self.types: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.normal = rngs.initializer(nnx.initializers.normal(config.initializer_range))
+        self.matrix: dict[str, Any] = {"kernel_init": self.normal, "dot_general": product, **self.types}
 
     def linear(self, inputs: int, outputs: int, *, use_bias: bool = True) -> nnx.Linear:
-        return nnx.Linear(inputs, outputs, use_bias=use_bias, kernel_init=self.normal, **self.types)
+        return nnx.Linear(inputs, outputs, use_bias=use_bias, **self.matrix)
 
     def embed(self, count: int) -> nnx.Embed:
         return nnx.Embed(count, self.config.hidden_size, embedding_init=self.normal, **self.types)
@@ -155,7 +158,7 @@ class GPTNeoModule(nnx.Module):
     def __call__(
         self,
         input_ids: Int[Array, "B T"],
-        attention_mask: Int[Array, "B S"] | Bool[Array, "B S"] | None = None,
+        attention_mask: AttentionMask | None = None,
         position_ids: Int[Array, "#B T"] | None = None,
         past_key_values: KVCache | None = None,
         *,
@@ -165,6 +168,8 @@ class GPTNeoModule(nnx.Module):
         gradient_checkpointing: bool = False,
     ) -> FlaxBaseModelOutputWithPast:
         """Hidden states of the tokens; S is T, or the slots of the cache where one is given.
+
+        A mask [B, T, S] says for each token what it sees, instead of causality.
 
         `dropout_rng` turns dropout on. With `gradient_checkpointing`, the backward pass computes each block again
         instead of keeping what is inside it. Nothing is checked here; the model's `__call__` does that.
@@ -202,11 +207,11 @@ class GPTNeoModule(nnx.Module):
         self, attention_mask: jax.Array | None, tokens: int, keys: int, start: int | jax.Array
     ) -> dict[str, jax.Array]:
         """Kind of attention → what it sees of the keys."""
-        seen = causal_mask(tokens, keys, start)
-        if attention_mask is not None:
-            seen = seen & padding_mask(attention_mask)
+        seen = decoder_mask(attention_mask, tokens, keys, start)
         if keys <= self.window_size:  # the window hides nothing
             return {"global": seen, "local": seen}
+        if attention_mask is not None and attention_mask.ndim == 3:
+            return {"global": seen, "local": last_seen(seen, self.window_size)}
         return {"global": seen, "local": seen & window_mask(tokens, keys, self.window_size, start)}
 
 

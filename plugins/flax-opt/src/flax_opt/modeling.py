@@ -28,13 +28,15 @@ from flax_runtime.cache import KVCache, LayerCache
 from flax_runtime.dropout import dropped, split_key
 from flax_runtime.inputs import decoder_inputs, refuse_unknown_inputs
 from flax_runtime.keys import Keys
-from flax_runtime.masks import causal_mask, padding_mask
+from flax_runtime.masks import decoder_mask
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import FlaxBaseModelOutputWithPast, FlaxCausalLMOutputWithPast
+from flax_runtime.products import product
 from flax_runtime.tables import rows, scores
 
 Hidden = Float[Array, "B T D"]
 Mask = Bool[Array, "#B 1 #T S"]
+AttentionMask = Int[Array, "B S"] | Bool[Array, "B S"] | Bool[Array, "B T S"]
 Weights = Float[Array, "B N T S"]
 LayerResult = tuple[Hidden, LayerCache | None, Weights | None]
 
@@ -52,12 +54,13 @@ class Build:
         self.attend = attend
         self.types: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.normal = rngs.initializer(nnx.initializers.normal(config.init_std))
+        self.matrix: dict[str, Any] = {"kernel_init": self.normal, "dot_general": product, **self.types}
 
     def linear(self, inputs: int, outputs: int) -> nnx.Linear:
-        return nnx.Linear(inputs, outputs, use_bias=self.config.enable_bias, kernel_init=self.normal, **self.types)
+        return nnx.Linear(inputs, outputs, use_bias=self.config.enable_bias, **self.matrix)
 
     def projection(self, inputs: int, outputs: int) -> nnx.Linear:
-        return nnx.Linear(inputs, outputs, use_bias=False, kernel_init=self.normal, **self.types)
+        return nnx.Linear(inputs, outputs, use_bias=False, **self.matrix)
 
     def embed(self, count: int, width: int) -> nnx.Embed:
         return nnx.Embed(count, width, embedding_init=self.normal, **self.types)
@@ -158,7 +161,7 @@ class Decoder(nnx.Module):
     def __call__(
         self,
         input_ids: Int[Array, "B T"],
-        attention_mask: Int[Array, "B S"] | Bool[Array, "B S"] | None,
+        attention_mask: AttentionMask | None,
         position_ids: Int[Array, "#B T"] | None,
         cache: KVCache | None,
         *,
@@ -177,9 +180,7 @@ class Decoder(nnx.Module):
         x = x + rows(self.embed_positions, position_ids + OFFSET)
         if cache is not None:  # inside jit, where nothing can be raised: no plausible numbers out of a full cache
             x = jnp.where(cache.has_room(tokens), x, jnp.asarray(jnp.nan, x.dtype))
-        mask = causal_mask(tokens, tokens if cache is None else cache.max_length, start)
-        if attention_mask is not None:
-            mask = mask & padding_mask(attention_mask)
+        mask = decoder_mask(attention_mask, tokens, tokens if cache is None else cache.max_length, start)
         call = Call(mask=mask, output_attentions=output_attentions)
         states: list[jax.Array] = []
         pasts: list[Any] = []
@@ -214,7 +215,7 @@ class OPTModule(nnx.Module):
     def __call__(
         self,
         input_ids: Int[Array, "B T"],
-        attention_mask: Int[Array, "B S"] | Bool[Array, "B S"] | None = None,
+        attention_mask: AttentionMask | None = None,
         position_ids: Int[Array, "#B T"] | None = None,
         past_key_values: KVCache | None = None,
         *,
@@ -224,6 +225,8 @@ class OPTModule(nnx.Module):
         gradient_checkpointing: bool = False,
     ) -> FlaxBaseModelOutputWithPast:
         """Hidden states of the tokens; S is T, or the slots of the cache where one is given.
+
+        A mask [B, T, S] says for each token what it sees, instead of causality.
 
         `dropout_rng` turns dropout on. With `gradient_checkpointing`, the backward pass computes each layer again
         instead of keeping what is inside it. Nothing is checked here; the model's `__call__` does that.

@@ -5,7 +5,7 @@ Shapes: B batch, T query tokens, S key tokens, N heads, H head size.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from flax_runtime.dropout import dropped
 
+FEW = 16  # queries: the beams of a text, or one token
 MASKED = -1e30  # finite, so that a row whose keys are all masked is uniform rather than NaN
 
 
@@ -68,8 +69,7 @@ def xla_attention(
     weights = jnp.exp(scores - highest)
     totals = weights.sum(axis=-1, keepdims=True)
     weights = dropped(weights, dropout_rate, dropout_rng).astype(v.dtype)
-    sums = jnp.matmul(weights, v.swapaxes(1, 2), preferred_element_type=totals.dtype)
-    return (sums / totals).astype(v.dtype).swapaxes(1, 2)
+    return (_sums(weights, v, totals.dtype) / totals).astype(v.dtype).swapaxes(1, 2)
 
 
 def weighted_values(
@@ -81,7 +81,7 @@ def weighted_values(
 ) -> Float[Array, "B T N H"]:
     """Values summed by their weights, in the values' type."""
     weights = dropped(weights, dropout_rate, dropout_rng).astype(v.dtype)
-    return jnp.matmul(weights, v.swapaxes(1, 2)).swapaxes(1, 2)
+    return _sums(weights, v, v.dtype).swapaxes(1, 2)
 
 
 def _scores(
@@ -94,15 +94,35 @@ def _scores(
 ) -> Float[Array, "B N T S"]:
     """Products of queries and keys, scaled, biased and masked.
 
-    Axes are put in order first: of the same products over other axes XLA makes slower loops on CPUs. Masking by adding
-    needs one number for each key, not a choice for each score; beside MASKED, scores vanish.
+    Axes are put in order first: of the same products over other axes XLA makes slower loops on CPUs. The time of a
+    few queries, a step of decoding, is that of reading the keys, so they are taken as they lie in a cache. Masking by
+    adding needs one number for each key, not a choice for each score; beside MASKED, scores vanish.
     """
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     scaled = (q * jnp.asarray(scale, q.dtype)).swapaxes(1, 2)
     wide = jnp.promote_types(q.dtype, jnp.float32)  # sums of half types would lose digits, or overflow
-    scores = jnp.matmul(scaled, k.transpose(0, 2, 3, 1), preferred_element_type=wide)
+    if q.shape[1] <= FEW:
+        heads = scaled.reshape(-1, *scaled.shape[2:])
+        products = jnp.einsum("pth,psh->pts", heads, _by_head(k), preferred_element_type=wide)
+        scores = products.reshape(*scaled.shape[:-1], -1)
+    else:
+        scores = jnp.matmul(scaled, k.transpose(0, 2, 3, 1), preferred_element_type=wide)
     if bias is not None:
         scores = scores + bias
     if mask is not None:
         scores = scores + jnp.where(mask, 0, MASKED).astype(scores.dtype)
     return scores
+
+
+def _sums(weights: Float[Array, "B N T S"], v: Float[Array, "B S N H"], dtype: Any) -> Float[Array, "B N T H"]:
+    """Values summed by their weights; for a few queries as they lie in a cache."""
+    if weights.shape[2] > FEW:
+        return jnp.matmul(weights, v.swapaxes(1, 2), preferred_element_type=dtype)
+    rows = weights.reshape(-1, *weights.shape[2:])
+    products = jnp.einsum("pts,psh->pth", rows, _by_head(v), preferred_element_type=dtype)
+    return products.reshape(*weights.shape[:-1], -1)
+
+
+def _by_head(array: Float[Array, "B S N H"]) -> Float[Array, "P S H"]:
+    """Heads of all texts in one axis, P = B · N."""
+    return array.swapaxes(1, 2).reshape(-1, array.shape[1], array.shape[3])

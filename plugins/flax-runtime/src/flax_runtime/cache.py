@@ -1,16 +1,17 @@
 """KVCache: keys and values of the tokens that a decoder has seen, as an argument and a result of its calls.
 
 Every array has the cache's full length from the start, so that all steps of decoding are one compiled program; a cache
-that is donated is written in place.
+that is donated is written in place. A head's tokens lie side by side, which is how the products of attention read them:
+of any other order, every step of decoding would make a copy in this one.
 
-Shapes: B batch, S slots, T new tokens, N heads, H head size, L layers.
+Shapes: B batch, S slots, T new tokens, N heads, H head size, L layers, P = B · N heads of all texts.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,21 +19,41 @@ from jaxtyping import Array, Bool, Float, Int
 
 from automodels.errors import InputError
 
+Stored = Float[Array, "P S H"]
 
-class LayerCache(NamedTuple):
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LayerCache:
     """One layer's part of a cache."""
 
-    keys: Float[Array, "B S N H"]
-    values: Float[Array, "B S N H"]
+    stored_keys: Stored
+    stored_values: Stored
     length: Int[Array, ""]
     """Slots that hold a token, before this call."""
 
+    heads: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def keys(self) -> Float[Array, "B S N H"]:
+        """Keys as attention takes them."""
+        return _by_token(self.stored_keys, self.heads)
+
+    @property
+    def values(self) -> Float[Array, "B S N H"]:
+        """Values as attention takes them."""
+        return _by_token(self.stored_values, self.heads)
+
     def extended(self, keys: Float[Array, "B T N H"], values: Float[Array, "B T N H"]) -> LayerCache:
         """The same slots with T tokens written behind those that are there; `length` stays."""
-        return self._replace(keys=self._written(self.keys, keys), values=self._written(self.values, values))
+        return dataclasses.replace(
+            self,
+            stored_keys=self._written(self.stored_keys, keys),
+            stored_values=self._written(self.stored_values, values),
+        )
 
     def _written(self, slots: jax.Array, new: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_update_slice_in_dim(slots, new.astype(slots.dtype), self.length, axis=1)
+        return jax.lax.dynamic_update_slice_in_dim(slots, _by_head(new.astype(slots.dtype)), self.length, axis=1)
 
 
 @jax.tree_util.register_dataclass
@@ -40,54 +61,65 @@ class LayerCache(NamedTuple):
 class KVCache:
     """What `past_key_values` is: a JAX tree, to be passed into jit and donated; a call returns a new one."""
 
-    keys: tuple[Float[Array, "B S N H"], ...]
-    values: tuple[Float[Array, "B S N H"], ...]
+    stored_keys: tuple[Stored, ...]
+    stored_values: tuple[Stored, ...]
     length: Int[Array, ""]
     """Slots that hold a token; the next one is written behind them."""
+
+    heads: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def keys(self) -> tuple[Float[Array, "B S N H"], ...]:
+        """The keys of each layer."""
+        return tuple(_by_token(array, self.heads) for array in self.stored_keys)
+
+    @property
+    def values(self) -> tuple[Float[Array, "B S N H"], ...]:
+        """The values of each layer."""
+        return tuple(_by_token(array, self.heads) for array in self.stored_values)
 
     @classmethod
     def empty(cls, *, layers: int, batch: int, max_length: int, heads: int, head_size: int, dtype: Any) -> KVCache:
         """A cache without tokens, for `max_length` of them."""
-        shape = (batch, max_length, heads, head_size)
+        shape = (batch * heads, max_length, head_size)
         # One array each, and not one for all: a donated buffer may be given only once.
         keys, values = (tuple(jnp.zeros(shape, dtype) for _ in range(layers)) for _ in range(2))
-        return cls(keys=keys, values=values, length=jnp.zeros((), jnp.int32))
+        return cls(stored_keys=keys, stored_values=values, length=jnp.zeros((), jnp.int32), heads=heads)
 
     @property
     def batch_size(self) -> int:
         """Number of sequences."""
-        return self.keys[0].shape[0]
+        return self.stored_keys[0].shape[0] // self.heads
 
     @property
     def max_length(self) -> int:
         """Number of slots: the longest sequence, the prompt included."""
-        return self.keys[0].shape[1]
+        return self.stored_keys[0].shape[1]
 
     def layer(self, number: int) -> LayerCache:
         """One layer's part."""
-        return LayerCache(self.keys[number], self.values[number], self.length)
+        return LayerCache(self.stored_keys[number], self.stored_values[number], self.length, self.heads)
 
     def advanced(self, layers: Sequence[LayerCache], tokens: int) -> KVCache:
         """The cache after a call in which every layer has written `tokens` tokens."""
-        return KVCache(
-            keys=tuple(layer.keys for layer in layers),
-            values=tuple(layer.values for layer in layers),
+        return dataclasses.replace(
+            self,
+            stored_keys=tuple(layer.stored_keys for layer in layers),
+            stored_values=tuple(layer.stored_values for layer in layers),
             length=self.length + jnp.asarray(tokens, self.length.dtype),
         )
 
     def repeated(self, times: int) -> KVCache:
         """Each sequence `times` times, its copies side by side."""
-        return self._mapped(lambda array: jnp.repeat(array, times, axis=0))
 
-    def reordered(self, rows: Int[Array, " B"], *, start: int = 0) -> KVCache:
-        """In place of each sequence the one at `rows`, in slots from `start` on; the others stay as they are."""
-        return self._mapped(lambda array: array.at[:, start:].set(array[:, start:][rows]))
+        def several(array: jax.Array) -> jax.Array:
+            apart = array.reshape(-1, self.heads, *array.shape[1:])
+            return jnp.repeat(apart, times, axis=0).reshape(-1, *array.shape[1:])
 
-    def _mapped(self, change: Callable[[jax.Array], jax.Array]) -> KVCache:
-        return KVCache(
-            keys=tuple(change(array) for array in self.keys),
-            values=tuple(change(array) for array in self.values),
-            length=self.length,
+        return dataclasses.replace(
+            self,
+            stored_keys=tuple(several(array) for array in self.stored_keys),
+            stored_values=tuple(several(array) for array in self.stored_values),
         )
 
     def has_room(self, tokens: int) -> Bool[Array, ""]:
@@ -99,11 +131,13 @@ class KVCache:
 
         Inside jit, where `length` is not known, the cache counts as empty.
         """
-        expected = (batch, self.max_length, heads, head_size)
-        if len(self.keys) != layers or {array.shape for array in (*self.keys, *self.values)} != {expected}:
+        expected = (batch * heads, self.max_length, head_size)
+        shapes = {array.shape for array in (*self.stored_keys, *self.stored_values)}
+        if len(self.stored_keys) != layers or self.heads != heads or shapes != {expected}:
+            found = [self.batch_size, self.max_length, self.heads, self.stored_keys[0].shape[-1]]
             raise InputError(
-                f"past_key_values has {len(self.keys)} layers of shape {list(self.keys[0].shape)}; the call needs "
-                f"{layers} of {list(expected)}.",
+                f"past_key_values has {len(self.stored_keys)} layers of shape {found}; the call needs "
+                f"{layers} of {[batch, self.max_length, heads, head_size]}.",
                 hints=["Make it with this model's init_cache(batch_size, max_length)."],
             )
         held = 0 if isinstance(self.length, jax.core.Tracer) else int(self.length)
@@ -113,3 +147,11 @@ class KVCache:
             f"past_key_values holds {held} of {self.max_length} tokens; {tokens} more do not fit.",
             hints=["Make a longer one with init_cache(batch_size, max_length)."],
         )
+
+
+def _by_head(array: Float[Array, "B T N H"]) -> Float[Array, "P T H"]:
+    return array.swapaxes(1, 2).reshape(-1, array.shape[1], array.shape[3])
+
+
+def _by_token(array: Float[Array, "P T H"], heads: int) -> Float[Array, "B T N H"]:
+    return array.reshape(-1, heads, *array.shape[1:]).swapaxes(1, 2)

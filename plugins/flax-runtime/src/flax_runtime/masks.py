@@ -5,11 +5,8 @@ Shapes: B batch, T query tokens, S key tokens.
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
-
-Mask = Bool[Array, "#B 1 #T S"]
 
 
 def padding_mask(attention_mask: Int[Array, "B S"] | Bool[Array, "B S"]) -> Bool[Array, "B 1 1 S"]:
@@ -26,6 +23,29 @@ def causal_mask(queries: int, keys: int, offset: int | Int[Array, ""] = 0) -> Bo
     return (jnp.arange(keys)[None, :] <= places[:, None])[None, None]
 
 
+def decoder_mask(
+    attention_mask: Int[Array, "B S"] | Bool[Array, "B S"] | Bool[Array, "B T S"] | None,
+    queries: int,
+    keys: int,
+    offset: int | Int[Array, ""] = 0,
+) -> Bool[Array, "#B 1 T S"]:
+    """What a decoder's queries see: what is not padding and not behind them.
+
+    A mask [B, T, S] says for each query what it sees, and nothing else is asked: beams of one text stand side by side
+    in a cache, each with its own past.
+    """
+    if attention_mask is not None and attention_mask.ndim == 3:
+        return attention_mask[:, None]
+    causal = causal_mask(queries, keys, offset)
+    return causal if attention_mask is None else causal & padding_mask(attention_mask)
+
+
+def last_seen(mask: Bool[Array, "B 1 T S"], window: int) -> Bool[Array, "B 1 T S"]:
+    """Of the keys that each query sees the last `window`."""
+    seen = jnp.cumsum(mask, axis=-1)
+    return mask & (seen > seen[..., -1:] - window)
+
+
 def window_mask(queries: int, keys: int, window: int, offset: int | Int[Array, ""] = 0) -> Bool[Array, "1 1 T S"]:
     """True at the last `window` places up to a query's own, and behind it; the first query stands at `offset`.
 
@@ -33,14 +53,3 @@ def window_mask(queries: int, keys: int, window: int, offset: int | Int[Array, "
     """
     places = offset + jnp.arange(queries)
     return (jnp.arange(keys)[None, :] > places[:, None] - window)[None, None]
-
-
-def combined(*masks: Mask | None) -> Mask | None:
-    """True where all of the masks are; None stands for a mask that hides nothing."""
-    given = [mask for mask in masks if mask is not None]
-    if not given:
-        return None
-    result: jax.Array = given[0]
-    for mask in given[1:]:
-        result = result & mask
-    return result

@@ -3,6 +3,9 @@
 What is chosen, and when it ends, is as in transformers 5. A row of the batch that has ended stays as it is, so that it
 gets what it would get alone.
 
+The beams of a prompt are tokens side by side of one text: each step writes K tokens into the text's cache, and a mask
+says which of all tokens there are a beam's past. When beams change places, the mask does, and the cache stays.
+
 Shapes: B prompts, K beams, R = B · K rows, S slots, N most new tokens, V vocabulary, C candidates (at least 2 · K, so
 that K of them are no ends).
 """
@@ -16,7 +19,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from flax_runtime.cache import KVCache
 from flax_runtime.generation.batch import Call, Texts
 from flax_runtime.generation.scoring import changed
 from flax_runtime.generation.single import gumbel, judged, past_of, record, recorded, stopped
@@ -91,7 +93,7 @@ def started(tokens: Int[Array, "R S"], inputs: dict[str, Any], logits: Float[Arr
         improves=jnp.ones(prompts, bool),
         over=jnp.zeros(prompts, bool),
         new=jnp.zeros((), jnp.int32),
-        inputs=inputs,
+        inputs=_own_pasts(inputs, texts, plan.beams),
         scores=record(logits, most) if plan.returns_scores else None,
         logits=record(logits, most) if plan.returns_logits else None,
     )
@@ -113,7 +115,7 @@ def advanced(state: State, logits: Float[Array, "R V"], call: Call) -> State:
     over = ~improves | jnp.all(ends, axis=1)
     if plan.early_stopping is True:
         over |= jnp.all(is_ended, axis=1)
-    origin = jax.lax.dynamic_index_in_dim(running.origins, state.new, axis=2, keepdims=False).reshape(rows)
+    origin = jax.lax.dynamic_index_in_dim(running.origins, state.new, axis=2, keepdims=False)
     kept = state.over
     return State(
         running=_where(kept, state.running, running),
@@ -122,7 +124,7 @@ def advanced(state: State, logits: Float[Array, "R V"], call: Call) -> State:
         improves=_where(kept, state.improves, improves),
         over=kept | over,
         new=new,
-        inputs={name: _reordered(value, origin, texts) for name, value in state.inputs.items()},
+        inputs=_followed(state.inputs, origin % plan.beams, state.new, texts),
         scores=recorded(state.scores, scores, state.new),
         logits=recorded(state.logits, logits, state.new),
     )
@@ -133,11 +135,11 @@ def is_over(state: State) -> Bool[Array, ""]:
     return jnp.all(state.over)
 
 
-def last_tokens(state: State, texts: Texts) -> Int[Array, " R"]:
+def last_tokens(state: State, texts: Texts) -> Int[Array, "B K"]:
     """The tokens that the model has not seen yet."""
     column = texts.columns + state.new - 1
     tokens: jax.Array = jax.lax.dynamic_index_in_dim(state.running.tokens, column, axis=2, keepdims=False)
-    return tokens.reshape(-1)
+    return tokens
 
 
 def _candidates(state: State, scores: jax.Array, call: Call) -> tuple[Sequences, Bool[Array, "B C"]]:
@@ -223,6 +225,18 @@ def _where(condition: Bool[Array, " B"], kept: Any, new: Any) -> Any:
     return jax.tree.map(choose, kept, new)
 
 
-def _reordered(value: Any, rows: Int[Array, " R"], texts: Texts) -> Any:
-    """All beams of a prompt have it in common, so only what comes behind it changes places."""
-    return value.reordered(rows, start=texts.columns) if isinstance(value, KVCache) else value
+def _own_pasts(inputs: dict[str, Any], texts: Texts, beams: int) -> dict[str, Any]:
+    """The model's arguments with a mask for each beam, which sees the prompt only."""
+    mask: jax.Array = inputs["attention_mask"]
+    prompt = (mask != 0) & (jnp.arange(mask.shape[1]) < texts.columns)[None]
+    return {**inputs, "attention_mask": jnp.repeat(prompt[:, None], beams, axis=1)}
+
+
+def _followed(inputs: dict[str, Any], beams: Int[Array, "B K"], new: jax.Array, texts: Texts) -> dict[str, Any]:
+    """The model's arguments for one more token of each beam: it sees what the beam at `beams` saw, and itself."""
+    count = beams.shape[1]
+    seen = _taken(inputs["attention_mask"], beams)
+    own = jnp.broadcast_to(jnp.eye(count, dtype=bool), (len(beams), count, count))
+    seen = jax.lax.dynamic_update_slice_in_dim(seen, own, texts.columns + new * count, axis=2)
+    positions = jnp.broadcast_to(inputs["position_ids"], beams.shape)
+    return {**inputs, "attention_mask": seen, "position_ids": positions}

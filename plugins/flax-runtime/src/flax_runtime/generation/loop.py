@@ -3,7 +3,8 @@
 decode is one compiled loop. It ends when no row goes on, or at `limit` new tokens, which is an input: who wants to see
 tokens while decoding goes on calls it again and again with a higher one.
 
-Shapes: R rows, P columns of the prompt, S slots, V vocabulary.
+Shapes: B texts of a call, R rows, T tokens of a text, W = B · T of them all, P columns of the prompt, S slots,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -21,8 +22,16 @@ from flax_runtime.generation import beams, single
 from flax_runtime.generation.batch import Call, Texts
 from flax_runtime.generation.options import Plan
 
-Forward = Callable[[Int[Array, "R T"], dict[str, Any]], tuple[Float[Array, "R V"], dict[str, Any]]]
-"""The model: scores behind the last token, in float32 or wider, and the other arguments of the next call."""
+
+class Forward(Protocol):
+    """The model."""
+
+    def __call__(
+        self, ids: Int[Array, "B T"], inputs: dict[str, Any], *, last_only: bool
+    ) -> tuple[Float[Array, "W V"], dict[str, Any]]:
+        """Scores behind each token, or the last of each row, in float32 or wider; other arguments of the next call."""
+        ...
+
 
 State = single.State | beams.State
 
@@ -33,7 +42,7 @@ class Search(Protocol):
     started: Callable[..., Any]
     advanced: Callable[..., Any]
     is_over: Callable[[Any], Bool[Array, ""]]
-    last_tokens: Callable[[Any, Texts], Int[Array, " R"]]
+    last_tokens: Callable[[Any, Texts], Int[Array, "B T"]]
 
 
 def prefill(
@@ -41,10 +50,11 @@ def prefill(
 ) -> tuple[State, Texts]:
     """The state with the first new token, and the texts with a row for each sequence that is followed."""
     followed, search = call.plan.followed, _search(call.plan)
-    logits, inputs = forward(ids, inputs)
+    logits, inputs = forward(ids, inputs, last_only=True)
     tokens = jnp.pad(ids, ((0, 0), (0, slots - ids.shape[1])))
-    if followed > 1:  # the prompt is computed once, however many sequences go on from it
-        logits, tokens = (jnp.repeat(array, followed, axis=0) for array in (logits, tokens))
+    # The prompt is computed once, however many sequences go on from it.
+    logits, tokens = (jnp.repeat(array, followed, axis=0) for array in (logits, tokens))
+    if call.plan.beams == 1:  # beams share the cache of their prompt
         inputs = {name: _repeated(value, followed) for name, value in inputs.items()}
     call = call._replace(texts=call.texts.repeated(followed))
     state = search.started(tokens, inputs, logits, call)
@@ -59,7 +69,7 @@ def decode(forward: Forward, state: State, call: Call, *, limit: Int[Array, ""])
         return jnp.logical_and(state.new < limit, ~search.is_over(state))
 
     def step(state: Any) -> Any:
-        logits, inputs = forward(search.last_tokens(state, call.texts)[:, None], state.inputs)
+        logits, inputs = forward(search.last_tokens(state, call.texts), state.inputs, last_only=False)
         return search.advanced(dataclasses.replace(state, inputs=inputs), logits, call)
 
     last: State = jax.lax.while_loop(goes_on, step, state)
@@ -71,4 +81,6 @@ def _search(plan: Plan) -> Search:
 
 
 def _repeated(value: Any, times: int) -> Any:
+    if times == 1:
+        return value
     return value.repeated(times) if isinstance(value, KVCache) else jnp.repeat(value, times, axis=0)

@@ -230,7 +230,8 @@ class GenerationMethods(CallMethods, DecoderMethods):
         plan: Plan,
         slots: int,
     ) -> tuple[State, Texts]:
-        inputs = self._first_inputs(texts.mask.astype(jnp.int32), self._new_cache(ids.shape[0], slots))
+        room = texts.columns + plan.beams * (slots - texts.columns)  # the beams of a prompt share its cache
+        inputs = self._first_inputs(texts.mask.astype(jnp.int32), self._new_cache(ids.shape[0], room))
         return prefill(self._forward_of(params), ids, inputs, Call(texts, numbers, plan), slots=slots)
 
     def _decode(
@@ -244,13 +245,13 @@ class GenerationMethods(CallMethods, DecoderMethods):
         call: Any = getattr(type(self).module_class, "__call__")  # noqa: B004, B009  # of the instances
         flags = (("last_logits_only", True),) if "last_logits_only" in parameters(call) else ()
 
-        def forward(ids: jax.Array, inputs: dict[str, Any]) -> tuple[jax.Array, dict[str, Any]]:
+        def forward(ids: jax.Array, inputs: dict[str, Any], *, last_only: bool) -> tuple[jax.Array, dict[str, Any]]:
             # The padding of rows that have ended may lie outside the vocabulary; nobody looks at what comes of it.
             known = jnp.minimum(ids, last)
-            output = self._forward(params, {"input_ids": known, **inputs}, None, flags=flags)
-            logits = output.logits[:, -1]
+            output = self._forward(params, {"input_ids": known, **inputs}, None, flags=flags if last_only else ())
+            logits = output.logits[:, -1:] if last_only else output.logits
             wide = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-            return wide, self.update_inputs_for_generation(output, inputs)
+            return wide.reshape(-1, wide.shape[-1]), self.update_inputs_for_generation(output, inputs)
 
         return forward
 

@@ -93,10 +93,10 @@ def is_over(state: State) -> Bool[Array, ""]:
     return jnp.all(state.finished)
 
 
-def last_tokens(state: State, texts: Texts) -> Int[Array, " R"]:
+def last_tokens(state: State, texts: Texts) -> Int[Array, "R 1"]:
     """The tokens that the model has not seen yet."""
     column = texts.columns + state.new - 1
-    tokens: jax.Array = jax.lax.dynamic_index_in_dim(state.tokens, column, axis=1, keepdims=False)
+    tokens: jax.Array = jax.lax.dynamic_index_in_dim(state.tokens, column, axis=1)
     return tokens
 
 
