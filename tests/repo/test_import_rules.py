@@ -73,7 +73,9 @@ def test_references_are_imported_in_one_place_only(modules):
     assert importing == {
         "core/src/automodels/plugins/host.py",
         "core/src/automodels/__init__.py",  # lazily, its own public names
-        "plugins/flax-bert/src/flax_bert/__init__.py",
+        "plugins/flax-bert/src/flax_bert/__init__.py",  # likewise
+        "plugins/flax-gptneo/src/flax_gptneo/__init__.py",
+        "plugins/flax-opt/src/flax_opt/__init__.py",
         "registry/src/automodels_cli/main.py",  # the module of one of its own commands
     }
 
