@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from automodels.checkpoint import reader
+from automodels.checkpoint.journal import temporary_name
 from automodels.checkpoint.reader import INDEX, SINGLE, Checkpoint
 from automodels.checkpoint.safetensors import read_header
 from automodels.errors import CheckpointChangedError, CheckpointFormatError, CheckpointNotFoundError, InputError
@@ -351,6 +352,22 @@ def test_a_file_that_is_removed_after_opening_is_named(tmp_path):
 
     with pytest.raises(CheckpointChangedError, match="was removed after its header was verified"):
         view.numpy()
+
+
+def test_a_file_that_gets_its_final_name_just_as_it_is_opened_is_read(tmp_path, monkeypatch):
+    path = write(tmp_path / temporary_name("0" * 16, SINGLE), {"a": numbers(3)})
+    view = read_header(path)["a"]
+    system_open = os.open
+
+    def save_is_completed(opened, *arguments):
+        if os.fspath(opened) == str(path) and path.exists():
+            path.rename(tmp_path / SINGLE)
+        return system_open(opened, *arguments)
+
+    monkeypatch.setattr(os, "open", save_is_completed)
+
+    np.testing.assert_array_equal(view.numpy(), numbers(3))
+    assert not path.exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")

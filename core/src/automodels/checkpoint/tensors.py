@@ -74,11 +74,20 @@ class WeightFile:
         """The file; by its final name if it bore a temporary one and a save has been completed since."""
         folder, name = os.path.split(self.path)
         temporary = _TEMPORARY.fullmatch(name)
-        is_renamed = temporary is not None and not os.path.lexists(self.path)
-        path = os.path.join(folder, temporary[1]) if temporary and is_renamed else self.path
-        if not os.path.lexists(path):
-            raise CheckpointChangedError(f"{printable(path)} was removed after its header was verified.", hints=_AGAIN)
-        with opened(path) as stream:
+        paths = [self.path, os.path.join(folder, temporary[1])] if temporary else [self.path]
+        with contextlib.ExitStack() as stack:
+            for path in paths:
+                try:  # no look at what is there first: a save may rename it between looking and opening
+                    stream = stack.enter_context(opened(path))
+                except CheckpointNotFoundError:
+                    if os.path.lexists(path):
+                        raise
+                else:
+                    break
+            else:
+                raise CheckpointChangedError(
+                    f"{printable(paths[-1])} was removed after its header was verified.", hints=_AGAIN
+                )
             yield stream
 
     def _check_unchanged(self, now: os.stat_result) -> None:
