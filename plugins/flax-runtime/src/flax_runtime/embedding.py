@@ -16,11 +16,11 @@ from automodels.checkpoint.locate import Location, locate, split_options
 from automodels.checkpoint.writer import SaveReport
 from automodels.errors import InputError, UnsupportedConfigError
 from automodels.families.sentence_transformers import SentenceEmbeddingSettings, read_settings
+from automodels.runtime.loading import again_if_saved
 from automodels.text import AutoTokenizer
 from automodels.text.files import fetch_tokenizer
 from flax_runtime.batching import batches
 from flax_runtime.folder import copy_folders, files_beside
-from flax_runtime.loading import again_if_saved
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import FlaxSentenceEmbeddingOutput
 from flax_runtime.parameters import Tree

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -12,11 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from automodels.arguments import parameters, refuse_unknown
-from automodels.checkpoint.journal import current_path
-from automodels.checkpoint.locate import Location
-from automodels.errors import ConfigError, InputError
+from automodels.errors import InputError
 from automodels.generation import GenerationConfig, lengths, resolved
-from automodels.generation.config import GENERATION_CONFIG_NAME
+from automodels.runtime.numbers import positive
 from flax_runtime.batching import bucket
 from flax_runtime.call_methods import CallMethods
 from flax_runtime.decoder_methods import DecoderMethods
@@ -27,7 +24,6 @@ from flax_runtime.generation.prompts import Prompt, checked_prompt
 from flax_runtime.generation.runs import Run
 from flax_runtime.generation.stop_texts import StopTexts, stop_texts
 from flax_runtime.keys import as_key
-from flax_runtime.numbers import positive
 
 Functions = Sequence[Callable[..., Any]]
 
@@ -36,11 +32,6 @@ class GenerationMethods(CallMethods, DecoderMethods):
     """Text generation, for a class that `generates`."""
 
     module_class: ClassVar[Callable[..., Any]]
-    generation_config: GenerationConfig | None = None
-    """Options of the checkpoint's `generation_config.json`; None where it has none. A call's own options win."""
-
-    _unusable: ConfigError | None = None
-    """What is wrong with the checkpoint's `generation_config.json`."""
 
     def generate(
         self,
@@ -125,23 +116,6 @@ class GenerationMethods(CallMethods, DecoderMethods):
         ids = tokenizer.encode(prompt)
         pieces = self.stream([ids], tokenizer=tokenizer, attention_mask=[[1] * len(ids)], **options)
         return _texts(pieces, tokenizer.stream(skip_special_tokens=skip_special_tokens))
-
-    def _read_generation_config(self, location: Location) -> None:
-        """Takes over the checkpoint's `generation_config.json`; one that is unusable matters to generation only."""
-        if not self.generates:
-            return
-        location.fetch(GENERATION_CONFIG_NAME)
-        if not os.path.lexists(current_path(location.directory, GENERATION_CONFIG_NAME)):
-            return
-        try:
-            self.generation_config = GenerationConfig.from_pretrained(location)
-        except ConfigError as error:
-            self._unusable = error
-
-    def _saved_files(self) -> dict[str, bytes]:
-        """Files that belong beside the weights, by name."""
-        config = self.generation_config
-        return {} if config is None else {GENERATION_CONFIG_NAME: config.to_json_string().encode()}
 
     def _resolved(self, given: GenerationConfig | None, options: Mapping[str, Any]) -> GenerationConfig:
         """The options of a call that can be obeyed."""
