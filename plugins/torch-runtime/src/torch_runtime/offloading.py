@@ -1,0 +1,66 @@
+"""Models whose parts are on several devices, in main memory, or on disk: accelerate moves them as calls need them.
+
+A tensor that goes to disk stays in the checkpoint when that is a safetensors file with the type that the model wants;
+otherwise it is written into `offload_folder`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from automodels.checkpoint.plan import Assignment, Plan
+from torch_runtime.placing import DISK, Placement, accelerate, writable_folder
+from torch_runtime.tensors import TORCH_DTYPES, as_torch, dtype_name
+
+
+def on_disk(
+    plan: Plan, placed: Placement, folder: str | os.PathLike[str] | None
+) -> tuple[Plan, dict[str, dict[str, Any]], str | None]:
+    """What is left to fill, accelerate's index of what is on disk, and the folder of it.
+
+    Raises InputError when something has to be written and the folder does not allow it.
+    """
+    far = [found for found in plan.assignments if placed.of(found.parameter) == DISK]
+    index = {found.parameter: _in_checkpoint(found) for found in far if _stays(found)}
+    moved = [found for found in far if found.parameter not in index]
+    path = writable_folder(folder, "Keeping parameters on disk") if moved or folder is not None else None
+    if moved and path is not None:
+        library = accelerate("Keeping parameters on disk")
+        for found in moved:
+            tensor = as_torch(found.tensor).to(TORCH_DTYPES[found.dtype.name])
+            index = library.utils.offload_weight(tensor, found.parameter, path, index)
+        library.utils.save_offload_index(index, path)
+    near = tuple(found for found in plan.assignments if placed.of(found.parameter) != DISK)
+    return dataclasses.replace(plan, assignments=near), index, path
+
+
+def dispatch(model: nn.Module, placed: Placement, index: Mapping[str, Any], folder: str | None) -> None:
+    """Hooks that bring parts of the model to where they compute, and their inputs with them."""
+    library = accelerate("A model on several devices")
+    library.dispatch_model(
+        model,
+        device_map={name: where if where == DISK else str(where) for name, where in placed.devices.items()},
+        main_device=str(placed.main),
+        offload_dir=folder,
+        offload_index=dict(index) or None,
+        skip_keys="past_key_values",
+        force_hooks=True,
+    )
+
+
+def _stays(found: Assignment) -> bool:
+    is_safetensors = found.tensor.file.path.endswith(".safetensors")
+    return is_safetensors and not found.is_cast and found.tensor.is_contiguous
+
+
+def _in_checkpoint(found: Assignment) -> dict[str, Any]:
+    return {
+        "safetensors_file": found.tensor.file.path,
+        "weight_name": found.tensor.name,
+        "dtype": dtype_name(TORCH_DTYPES[found.dtype.name]),
+    }

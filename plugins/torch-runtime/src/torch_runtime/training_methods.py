@@ -1,0 +1,50 @@
+"""What training needs of a model: layers computed again in the backward pass, and inputs that ask for gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+class TrainingMethods:
+    """Gradient checkpointing (Chen et al. 2016, https://arxiv.org/abs/1604.06174) and gradients of inputs."""
+
+    training: bool
+    _checkpointing: Mapping[str, Any] | None = None
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
+        """From now on gradients compute each layer again instead of keeping what is inside it.
+
+        They are the same, take less memory and more time. The options are those of `torch.utils.checkpoint.checkpoint`,
+        such as `use_reentrant` (default False).
+        """
+        self._set_checkpointing({"use_reentrant": False, **(gradient_checkpointing_kwargs or {})})
+
+    def gradient_checkpointing_disable(self) -> None:
+        """From now on gradients keep what is inside each layer."""
+        self._set_checkpointing(None)
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """Whether gradients compute each layer again."""
+        return self._checkpointing is not None
+
+    def run_layer(self, layer: nn.Module, *inputs: Any) -> Any:
+        """What a layer returns; for a backbone to call its layers by."""
+        if self._checkpointing is None or not self.training:
+            return layer(*inputs)
+        return checkpoint(layer, *inputs, **self._checkpointing)
+
+    def _set_checkpointing(self, options: Mapping[str, Any] | None) -> None:
+        assert isinstance(self, nn.Module)
+        for module in self.modules():
+            if isinstance(module, TrainingMethods):
+                module._checkpointing = options
+
+
+def asks_for_gradients(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    """A hook: what an embedding gives asks for gradients, so that adapters above frozen weights can be trained."""
+    output.requires_grad_(True)
