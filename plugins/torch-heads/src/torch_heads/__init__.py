@@ -7,14 +7,57 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from automodels.families.bert import BertConfig
+    from automodels.families.gpt_neo import GPTNeoConfig
+    from automodels.families.opt import OPTConfig
     from torch_heads.bert import BertModel
+    from torch_heads.bert_classifiers import (
+        BertForMultipleChoice,
+        BertForNextSentencePrediction,
+        BertForQuestionAnswering,
+        BertForSequenceClassification,
+        BertForTokenClassification,
+    )
+    from torch_heads.bert_heads import BertForMaskedLM, BertForPreTraining, BertLMHeadModel
+    from torch_heads.gpt_neo import GPTNeoForCausalLM, GPTNeoModel
+    from torch_heads.opt import OPTForCausalLM, OPTModel
 
 _MODULES = {
     "BertConfig": "automodels.families.bert",
+    "BertForMaskedLM": "torch_heads.bert_heads",
+    "BertForMultipleChoice": "torch_heads.bert_classifiers",
+    "BertForNextSentencePrediction": "torch_heads.bert_classifiers",
+    "BertForPreTraining": "torch_heads.bert_heads",
+    "BertForQuestionAnswering": "torch_heads.bert_classifiers",
+    "BertForSequenceClassification": "torch_heads.bert_classifiers",
+    "BertForTokenClassification": "torch_heads.bert_classifiers",
+    "BertLMHeadModel": "torch_heads.bert_heads",
     "BertModel": "torch_heads.bert",
+    "GPTNeoConfig": "automodels.families.gpt_neo",
+    "GPTNeoForCausalLM": "torch_heads.gpt_neo",
+    "GPTNeoModel": "torch_heads.gpt_neo",
+    "OPTConfig": "automodels.families.opt",
+    "OPTForCausalLM": "torch_heads.opt",
+    "OPTModel": "torch_heads.opt",
 }
 
-__all__ = ["BertConfig", "BertModel"]
+__all__ = [
+    "BertConfig",
+    "BertForMaskedLM",
+    "BertForMultipleChoice",
+    "BertForNextSentencePrediction",
+    "BertForPreTraining",
+    "BertForQuestionAnswering",
+    "BertForSequenceClassification",
+    "BertForTokenClassification",
+    "BertLMHeadModel",
+    "BertModel",
+    "GPTNeoConfig",
+    "GPTNeoForCausalLM",
+    "GPTNeoModel",
+    "OPTConfig",
+    "OPTForCausalLM",
+    "OPTModel",
+]
 
 
 def __getattr__(name: str) -> Any:

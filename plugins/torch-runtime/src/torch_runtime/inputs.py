@@ -44,14 +44,17 @@ def check_length(tokens: int, positions: int) -> None:
         )
 
 
-def check_values(name: str, ids: Tensor, rows: int) -> None:
-    """Raises InputError for ids outside a table, where looking does not wait for a device."""
+def check_values(name: str, ids: Tensor, rows: int, *, first: int = 0) -> None:
+    """Raises InputError for ids outside a table, where looking does not wait for a device.
+
+    `first` is the lowest id; `rows` ids from 0 on are there beside those below 0.
+    """
     if torch.compiler.is_compiling() or ids.device.type != "cpu":
         return
     low, high = (int(found) for found in ids.aminmax())
-    if low < 0 or high >= rows:
+    if low < first or high >= rows:
         raise InputError(
-            f"{name} has the value {low if low < 0 else high}; the model's table has rows 0 to {rows - 1}."
+            f"{name} has the value {low if low < first else high}; the model's table has rows {first} to {rows - 1}."
         )
 
 

@@ -47,6 +47,21 @@ class BaseModelOutputWithPast(ModelOutput):
 
 
 @dataclasses.dataclass(frozen=True)
+class CausalLMOutputWithPast(ModelOutput):
+    """What a decoder that predicts the next token returns."""
+
+    loss: Tensor | None = None
+    """[] mean cross entropy of the labels, each one predicted from the tokens before it."""
+
+    logits: Tensor | None = None
+    """[B, T, V], or of fewer tokens where `logits_to_keep` asks for them."""
+
+    past_key_values: KVCache | None = None
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class CausalLMOutputWithCrossAttentions(ModelOutput):
     """What a model that predicts the next token returns."""
 
@@ -94,6 +109,19 @@ class SequenceClassifierOutput(ModelOutput):
     logits: Tensor | None = None
     """[B, C]: a score for each of the config's `num_labels` classes; for regression the number itself."""
 
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceClassifierOutputWithPast(ModelOutput):
+    """What a decoder that classifies sequences returns."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    """[B, C] of the last token that is no padding."""
+
+    past_key_values: KVCache | None = None
     hidden_states: Tensors | None = None
     attentions: Tensors | None = None
 
