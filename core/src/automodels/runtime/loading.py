@@ -12,6 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast
 
 from automodels.arguments import refuse_unknown
+from automodels.checkpoint.formats import Naming
+from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import OPTIONS, Location, locate, split_options
 from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
 from automodels.checkpoint.reader import Checkpoint
@@ -80,18 +82,22 @@ def plan_for(
     *,
     strict: bool,
     ignore_mismatched_sizes: bool,
+    keymap: KeyMap | None = None,
 ) -> Plan:
-    """Which tensor goes into which parameter; raises CheckpointMismatchError before anything is allocated."""
+    """Which tensor goes into which parameter; raises CheckpointMismatchError before anything is allocated.
+
+    `keymap` stands in for the model's, for tensors under whatever names it has.
+    """
     return make_plan(
         checkpoint,
         abstract,
-        model.keymap,
+        model.keymap if keymap is None else keymap,
         backbone=model.base_model_prefix,
         may_be_fresh=model.may_be_fresh,
         ignore_mismatched_sizes=ignore_mismatched_sizes,
         strict=strict,
         source=location.name,
-        naming=checkpoint.naming,
+        naming=checkpoint.naming if keymap is None else Naming.HUB,
     )
 
 

@@ -25,7 +25,7 @@ from torch_runtime.inputs import checked_tokens, per_layer
 from torch_runtime.masks import causal_mask, checked_mask, combined, padding_mask
 from torch_runtime.modeling import TorchPreTrainedModel
 from torch_runtime.outputs import BaseModelOutputWithPoolingAndCrossAttentions
-from torch_runtime.pruning import kept_heads
+from torch_runtime.pruning import PrunableHeads, kept_heads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,9 @@ class BertSelfAttention(nn.Module):
         size = config.hidden_size // config.num_attention_heads
         self.layer = layer
         self.is_crossed = is_crossed
-        self.heads = len(kept_heads(config, layer))
+        # As in published pruned models, attention to an encoder's states keeps all of its heads.
+        self.kept = list(range(config.num_attention_heads)) if is_crossed else kept_heads(config, layer)
+        self.heads = len(self.kept)
         self.head_size = size
         self.dropout_rate = config.attention_probs_dropout_prob
         self.attend = attend
@@ -103,6 +105,8 @@ class BertSelfAttention(nn.Module):
             else weighted_values(weights, v, dropout=dropout)
         )
         if head_mask is not None:
+            if self.heads < len(head_mask):
+                head_mask = head_mask[self.kept]
             # Scaling a head's result equals scaling its weights, and leaves the weights to the backend.
             attended = attended * head_mask.to(attended.dtype)[None, :, None, None]
             weights = None if weights is None else weights * head_mask.to(weights.dtype)[None, :, None, None]
@@ -202,6 +206,8 @@ class BertPreTrainedModel(TorchPreTrainedModel):
     base_model_prefix = "bert"
     may_be_fresh: ClassVar[tuple[str, ...]] = ("bert.pooler", "pooler")  # those of masked language models lack it
     no_split_modules: ClassVar[tuple[str, ...]] = ("BertEmbeddings", "BertLayer")
+    input_embeddings = "embeddings.word_embeddings"
+    output_embeddings = "cls.predictions.decoder"
 
 
 class BertModel(BertPreTrainedModel):
@@ -223,6 +229,11 @@ class BertModel(BertPreTrainedModel):
         self.encoder = BertEncoder(self.config, self.attend)
         self.pooler = BertPooler(self.config) if add_pooling_layer else None
         self.post_init()
+
+    def prunable_heads(self, layer: int) -> PrunableHeads:
+        attention = self.encoder.layer[layer].attention
+        inner = attention.self
+        return PrunableHeads(attention=inner, inner=(inner.query, inner.key, inner.value), outer=attention.output.dense)
 
     def forward(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
@@ -262,6 +273,7 @@ class BertModel(BertPreTrainedModel):
         call = self._call(
             words, past, attention_mask, encoder_hidden_states, encoder_attention_mask, cache=cache, shown=shown
         )
+        self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         head_masks = per_layer(head_mask, config.num_hidden_layers, config.num_attention_heads)
         x = self.embeddings(words, token_type_ids, position_ids, past=past)
         states, attentions, cross_attentions = [x], [], []

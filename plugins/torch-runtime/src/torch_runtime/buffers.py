@@ -20,7 +20,7 @@ def remake_buffers(model: nn.Module, device: torch.device) -> None:
         reset = getattr(module, "reset_buffers", None)
         if reset is None:
             raise PluginError(
-                f"{type(module).__name__} (at {path or 'the top'}) has the buffer {empty[0]}, which is in no checkpoint, "
+                f"{type(module).__name__} (at {path or 'the top'}) has the buffer {empty[0]}, which no checkpoint has, "
                 "and no method reset_buffers() that makes it."
             )
         with device:

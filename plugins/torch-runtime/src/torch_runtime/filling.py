@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from automodels.checkpoint.keymap import TRANSPOSED
 from automodels.checkpoint.plan import Assignment, Plan
 from torch_runtime.parameters import Held
 from torch_runtime.tensors import TORCH_DTYPES, as_torch
@@ -24,6 +25,8 @@ def fill(plan: Plan, parameters: Mapping[str, Held], device: Callable[[str], tor
 
     def read(assignment: Assignment) -> torch.Tensor:
         tensor = as_torch(assignment.tensor)
+        if assignment.layout is TRANSPOSED:
+            tensor = tensor.T.contiguous()
         return tensor.to(device(assignment.parameter), TORCH_DTYPES[assignment.dtype.name])
 
     with ThreadPoolExecutor(max_workers=min(THREADS, os.cpu_count() or 1)) as threads:

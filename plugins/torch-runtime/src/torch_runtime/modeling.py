@@ -15,29 +15,51 @@ from torch import nn
 
 from automodels.arguments import parameters
 from automodels.backends import BackendReport
+from automodels.checkpoint.formats import Naming
 from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import Location
 from automodels.checkpoint.opening import open_checkpoint
 from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.report import LoadReport
 from automodels.config import PretrainedConfig
-from automodels.plugins.host import load_reference
+from automodels.errors import InputError
 from automodels.plugins.resolve import Resolution
 from automodels.runtime.loading import again_if_saved, located_with_config, plan_for, refuse_many_layers, warn_of_fresh
-from torch_runtime.attention import AttentionFunction
+from torch_runtime.adapters import Adapter, AdapterMethods
+from torch_runtime.attention_choice import AttentionChoice, asked_backend, attention_function
 from torch_runtime.buffers import remake_buffers
+from torch_runtime.counting import CountMethods
 from torch_runtime.devices import backend_here
 from torch_runtime.filling import fill
-from torch_runtime.initialising import is_initialising, no_init_weights, refresh, standard_rule
-from torch_runtime.offloading import dispatch, on_disk
+from torch_runtime.flax_names import flax_keymap
+from torch_runtime.initialising import InitMethods, is_initialising, no_init_weights, refresh
+from torch_runtime.mask_methods import MaskMethods
+from torch_runtime.memory_hooks import MemoryHooks
+from torch_runtime.offloading import dispatch, offload_files, on_disk
 from torch_runtime.parameters import abstract_parameters, held
 from torch_runtime.placing import Placement, placement
+from torch_runtime.pruning import PruningMethods
+from torch_runtime.quantization import Quantization, QuantizationMethods, quantization_asked
 from torch_runtime.saving import CheckpointSaving
 from torch_runtime.tensors import TORCH_DTYPES, floating_dtype
 from torch_runtime.training_methods import TrainingMethods
+from torch_runtime.vocabulary import VocabularyMethods, ties
 
 
-class TorchPreTrainedModel(CheckpointSaving, TrainingMethods, nn.Module):
+class TorchPreTrainedModel(  # the first one that has a method decides, so those that others build on come first
+    InitMethods,
+    CheckpointSaving,
+    VocabularyMethods,
+    PruningMethods,
+    AttentionChoice,
+    AdapterMethods,
+    QuantizationMethods,
+    TrainingMethods,
+    MaskMethods,
+    CountMethods,
+    MemoryHooks,
+    nn.Module,
+):
     """Base of every PyTorch model; a model names its config and key map, and writes out `__init__` and `forward`."""
 
     framework: ClassVar[str] = "torch"
@@ -65,26 +87,17 @@ class TorchPreTrainedModel(CheckpointSaving, TrainingMethods, nn.Module):
         if isinstance(backend, str):
             backend = backend_here(backend, torch.get_default_dtype(), torch.get_default_device())
         self.backend_report = backend
-        self.attend: AttentionFunction = load_reference(backend.chosen.table.implementation, backend.chosen.plugin)
+        self.attend = attention_function(backend)
+        self.adapters: dict[str, Adapter] = {}
 
     def post_init(self) -> None:
         """Draws fresh values, unless whoever makes the model fills it; the last line of every `__init__`."""
         if is_initialising():
-            for module in self._own_modules(self):
-                self._init_weights(module)
-        self._is_initialised = True
+            self._draw()
+        self._ties = ties(self)
         self.keymap = KeyMap.same(
             (name.removeprefix(f"{self.base_model_prefix}.") for name in held(self)), **self.spelling
         )
-
-    def _own_modules(self, module: nn.Module) -> list[nn.Module]:
-        """The modules below, and the module itself, but for models inside, which have drawn their own values."""
-        below = [child for child in module.children() if not getattr(child, "_is_initialised", False)]
-        return [found for child in below for found in self._own_modules(child)] + [module]
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Fresh values for the parameters that a module has itself; for a family to extend."""
-        standard_rule(module, getattr(self.config, "initializer_range", 0.02))
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, **making: Any) -> Self:
@@ -112,6 +125,7 @@ class TorchPreTrainedModel(CheckpointSaving, TrainingMethods, nn.Module):
         resolution: Resolution | None = None,
         torch_dtype: torch.dtype | str | None = None,
         attn_implementation: str | None = None,
+        quantization: str | Quantization | None = None,
         **options: Any,
     ) -> Self:
         """The model in a checkpoint, in evaluation mode.
@@ -123,7 +137,8 @@ class TorchPreTrainedModel(CheckpointSaving, TrainingMethods, nn.Module):
         `locate`, such as `revision`, and fields of the config. With `strict`, nothing may be missing or left over;
         with `ignore_mismatched_sizes`, parameters of another shape start afresh. Fresh parameters are drawn with
         torch's random numbers and named in a warning. `variant`, `use_safetensors`, `from_pt` and `from_flax` choose
-        among several weights (see `Checkpoint.open`). `resolution` is how an auto class came here. `torch_dtype` and
+        among several weights (see `Checkpoint.open`). `quantization` "int8" keeps linear layers, but for heads, in int8
+        (see `torch_runtime.quantization`). `resolution` is how an auto class came here. `torch_dtype` and
         `attn_implementation` are other names of `dtype` and `backend`.
 
         On a CPU, tensors of the right type are used as they lie in the files: nothing is copied until it is changed.
@@ -131,6 +146,8 @@ class TorchPreTrainedModel(CheckpointSaving, TrainingMethods, nn.Module):
         UnknownArgumentError; a checkpoint that does not fit is refused before anything is allocated.
         """
         started = time.perf_counter()
+        asked = asked_backend(backend, attn_implementation)
+        quantized = quantization_asked(quantization)
         location, config = located_with_config(
             cls, name, config, options, known=parameters(TorchPreTrainedModel.from_pretrained)
         )
@@ -139,11 +156,14 @@ class TorchPreTrainedModel(CheckpointSaving, TrainingMethods, nn.Module):
         )
         refuse_many_layers(config, checkpoint, location)
         chosen = _dtype(dtype if torch_dtype is None else torch_dtype, config, checkpoint)
-        model = cls._outline(config, chosen, attn_implementation or backend)
+        model = cls._outline(config, chosen, asked)
         model._read_generation_config(location)
         placed = placement(model, device_map, max_memory=max_memory, no_split=cls.no_split_modules)
+        if quantized is not None and not placed.is_single:
+            raise InputError("quantization needs the whole model on one device.", hints=["Pass that as device_map."])
         fitting = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
-        plan = plan_for(model, abstract_parameters(model), checkpoint, location, **fitting)
+        keymap = model._flax_keymap() if checkpoint.naming is Naming.FLAX else None
+        plan = plan_for(model, abstract_parameters(model), checkpoint, location, keymap=keymap, **fitting)
         near, index, folder = on_disk(plan, placed, offload_folder)
         warn_of_fresh(cls, plan, location.name)
         everything = held(model)
@@ -151,6 +171,8 @@ class TorchPreTrainedModel(CheckpointSaving, TrainingMethods, nn.Module):
         refresh(model, (everything[path] for path in (*plan.fresh, *plan.mismatched)), placed.main)
         remake_buffers(model, placed.main)
         model.eval()
+        if quantized is not None:
+            model._quantize(quantized)
         model._place(placed, index, folder)
         model.load_report = LoadReport.of(
             plan,
@@ -174,9 +196,19 @@ class TorchPreTrainedModel(CheckpointSaving, TrainingMethods, nn.Module):
         finally:
             torch.set_default_dtype(before)
 
+    def _flax_keymap(self) -> KeyMap:
+        """How the parameters are called in a Flax tree; for a family to override whose trees differ in more."""
+        return flax_keymap(self, self.base_model_prefix, self.keymap.prefix)
+
+    def _outline_of(self, config: PretrainedConfig) -> Self:
+        """The same model with another config, without memory."""
+        with torch.device("meta"), no_init_weights():
+            return type(self)(config, backend=self.backend_report)
+
     def _place(self, placed: Placement, index: dict[str, Any], folder: str | None) -> None:
         if placed.is_single:
             return
+        self._offload_files = offload_files(index, folder)
         self.device_map = dict(placed.devices)
         dispatch(self, placed, index, folder)
 

@@ -6,13 +6,16 @@ otherwise it is written into `offload_folder`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
+from automodels.checkpoint.keymap import SAME, TRANSPOSED
 from automodels.checkpoint.plan import Assignment, Plan
 from torch_runtime.placing import DISK, Placement, accelerate, writable_folder
 from torch_runtime.tensors import TORCH_DTYPES, as_torch, dtype_name
@@ -33,6 +36,7 @@ def on_disk(
         library = accelerate("Keeping parameters on disk")
         for found in moved:
             tensor = as_torch(found.tensor).to(TORCH_DTYPES[found.dtype.name])
+            tensor = tensor.T.contiguous() if found.layout is TRANSPOSED else tensor
             index = library.utils.offload_weight(tensor, found.parameter, path, index)
         library.utils.save_offload_index(index, path)
     near = tuple(found for found in plan.assignments if placed.of(found.parameter) != DISK)
@@ -55,7 +59,7 @@ def dispatch(model: nn.Module, placed: Placement, index: Mapping[str, Any], fold
 
 def _stays(found: Assignment) -> bool:
     is_safetensors = found.tensor.file.path.endswith(".safetensors")
-    return is_safetensors and not found.is_cast and found.tensor.is_contiguous
+    return is_safetensors and not found.is_cast and found.tensor.is_contiguous and found.layout is SAME
 
 
 def _in_checkpoint(found: Assignment) -> dict[str, Any]:
@@ -64,3 +68,34 @@ def _in_checkpoint(found: Assignment) -> dict[str, Any]:
         "weight_name": found.tensor.name,
         "dtype": dtype_name(TORCH_DTYPES[found.dtype.name]),
     }
+
+
+def offloaded_value(module: nn.Module, name: str) -> torch.Tensor | None:
+    """The value of a parameter that accelerate keeps elsewhere until it is needed; None when it keeps none."""
+    for weights in _kept(module):
+        with contextlib.suppress(KeyError):
+            value: torch.Tensor = weights[name]
+            return value
+    return None
+
+
+def keeps_value(module: nn.Module, name: str) -> bool:
+    """Whether accelerate keeps a value for a parameter; nothing is read."""
+    return any(f"{getattr(weights, 'prefix', '')}{name}" in set(weights) for weights in _kept(module))
+
+
+def offload_files(index: Mapping[str, Any], folder: str | None) -> frozenset[str]:
+    """Real paths of files that hold offloaded parameters."""
+    files = {entry["safetensors_file"] for entry in index.values() if "safetensors_file" in entry}
+    if folder is not None:
+        files |= {
+            os.path.join(folder, f"{name}.dat") for name, entry in index.items() if "safetensors_file" not in entry
+        }
+    return frozenset(map(os.path.realpath, files))
+
+
+def _kept(module: nn.Module) -> list[Any]:
+    """What the module's hooks, one or a chain of them, read values from."""
+    hook = getattr(module, "_hf_hook", None)
+    hooks = [] if hook is None else getattr(hook, "hooks", (hook,))
+    return [weights for one in hooks if (weights := getattr(one, "weights_map", None)) is not None]

@@ -35,11 +35,16 @@ class Held:
 
 
 def held(module: nn.Module) -> dict[str, Held]:
-    """Name → what a checkpoint holds under it; of tied ones only the first name, as in `named_parameters`."""
+    """Name → what a checkpoint holds under it; of tied ones only the first name, as in `named_parameters`.
+
+    Modules with `is_beside_checkpoint`, such as adapters' factors, are left out.
+    """
     names: dict[int, str] = {}
     tensors: dict[str, torch.Tensor] = {}
     places: dict[str, list[tuple[nn.Module, str]]] = {}
     for path, part in module.named_modules():
+        if getattr(part, "is_beside_checkpoint", False):
+            continue
         own: dict[str, torch.Tensor | None] = {**part._parameters, **persistent_buffers(part)}
         for name, tensor in own.items():
             if tensor is None:

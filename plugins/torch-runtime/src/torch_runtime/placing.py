@@ -7,7 +7,7 @@ accelerate's work; a single device needs nothing but torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,31 @@ def placement(
     return Placement(devices)
 
 
+def expand_device_map(device_map: Mapping[str, Any], param_names: Iterable[str]) -> dict[str, Any]:
+    """Parameter → where it goes, for a map of modules; parameters that no module of the map has are left out."""
+    found: dict[str, Any] = {}
+    for name in param_names:
+        parents = [name]
+        while parents[-1]:
+            parents.append(parents[-1].rpartition(".")[0])
+        near = next((parent for parent in parents if parent in device_map), None)
+        if near is not None:
+            found[name] = device_map[near]
+    return found
+
+
+def get_disk_only_shard_files(device_map: Mapping[str, Any], weight_map: Mapping[str, str]) -> list[str]:
+    """Files of which nothing is needed in memory: everything in them stays on disk.
+
+    `device_map` is of modules, `weight_map` tells the file of each tensor, as an index does.
+    """
+    places = expand_device_map(device_map, weight_map)
+    files: dict[str, set[Any]] = {}
+    for name, file in weight_map.items():
+        files.setdefault(file, set()).add(places.get(name))
+    return [file for file, found in files.items() if found == {DISK}]
+
+
 def usable_device(value: Any, *, what: str = "device_map") -> torch.device:
     """The device; raises InputError when torch knows none of this name, or this machine has none."""
     try:
@@ -99,7 +124,7 @@ def _check_modules(model: nn.Module, devices: Mapping[str, Any]) -> None:
             guess = nearest(name, sorted(names))
             known = f"; did you mean {guess!r}?" if guess else "."
             raise InputError(f"device_map names {name!r}, which is no module of {type(model).__name__}{known}")
-    found = Placement(dict.fromkeys(devices, CPU) | {"": "nowhere"} if "" not in devices else dict(devices))
+    found = Placement({"": "nowhere", **devices})
     lost = [name for name, _ in model.named_parameters() if found.of(name) == "nowhere"]
     if lost:
         raise InputError(

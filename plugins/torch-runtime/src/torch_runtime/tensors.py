@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -41,6 +43,40 @@ def floating_dtype(what: str, value: Any) -> torch.dtype:
         raise InputError(
             f"{what} is {value!r}, not a floating-point type.", hints=['For example torch.bfloat16, or "auto".']
         )
+    return found
+
+
+def first_dtype(tensors: Iterable[torch.Tensor]) -> torch.dtype:
+    """Type of the first floating-point tensor; where there is none, of the first, or torch's default."""
+    first = None
+    for tensor in tensors:
+        if tensor.is_floating_point():
+            return tensor.dtype
+        first = first or tensor.dtype
+    return first or torch.get_default_dtype()
+
+
+def get_parameter_dtype(module: torch.nn.Module) -> torch.dtype:
+    """Type of the first floating-point parameter, or if there is none, buffer; else of the first of either."""
+    return first_dtype((*module.parameters(), *module.buffers()))
+
+
+def get_parameter_device(module: torch.nn.Module) -> torch.device:
+    """Device of the first parameter or buffer; torch's default where there is neither."""
+    first = next(itertools.chain(module.parameters(), module.buffers()), None)
+    return torch.get_default_device() if first is None else first.device
+
+
+def get_state_dict_dtype(state_dict: Mapping[str, torch.Tensor]) -> torch.dtype:
+    """Type of the first floating-point tensor; if there is none, of the first."""
+    return first_dtype(state_dict.values())
+
+
+def get_state_dict_float_dtype(state_dict: Mapping[str, torch.Tensor]) -> torch.dtype:
+    """Type of the first floating-point tensor; raises InputError when there is none."""
+    found = next((tensor.dtype for tensor in state_dict.values() if tensor.is_floating_point()), None)
+    if found is None:
+        raise InputError("The state_dict has no floating-point tensor.")
     return found
 
 

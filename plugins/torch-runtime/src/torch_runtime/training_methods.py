@@ -7,6 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from torch.utils.hooks import RemovableHandle
+
+from automodels.arguments import parameters, refuse_unknown
 
 
 class TrainingMethods:
@@ -14,14 +17,18 @@ class TrainingMethods:
 
     training: bool
     _checkpointing: Mapping[str, Any] | None = None
+    _input_grads: RemovableHandle | None = None
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
         """From now on gradients compute each layer again instead of keeping what is inside it.
 
         They are the same, take less memory and more time. The options are those of `torch.utils.checkpoint.checkpoint`,
-        such as `use_reentrant` (default False).
+        such as `use_reentrant` (default False). Raises UnknownArgumentError for others.
         """
-        self._set_checkpointing({"use_reentrant": False, **(gradient_checkpointing_kwargs or {})})
+        options = dict(gradient_checkpointing_kwargs or {})
+        known = parameters(checkpoint) - {"function"} | {"preserve_rng_state"}
+        refuse_unknown("gradient_checkpointing_kwargs", options, known)
+        self._set_checkpointing({"use_reentrant": False, **options})
 
     def gradient_checkpointing_disable(self) -> None:
         """From now on gradients keep what is inside each layer."""
@@ -31,6 +38,24 @@ class TrainingMethods:
     def is_gradient_checkpointing(self) -> bool:
         """Whether gradients compute each layer again."""
         return self._checkpointing is not None
+
+    def enable_input_require_grads(self) -> None:
+        """From now on what the table of tokens gives asks for gradients, also where the table is frozen.
+
+        Adapters above frozen weights need that when layers are computed again. A second call changes nothing.
+        """
+        if self._input_grads is None:
+            self._input_grads = self.get_input_embeddings().register_forward_hook(asks_for_gradients)
+
+    def disable_input_require_grads(self) -> None:
+        """Takes back `enable_input_require_grads`."""
+        if self._input_grads is not None:
+            self._input_grads.remove()
+            self._input_grads = None
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The table of tokens."""
+        raise NotImplementedError
 
     def run_layer(self, layer: nn.Module, *inputs: Any) -> Any:
         """What a layer returns; for a backbone to call its layers by."""
