@@ -67,12 +67,18 @@ def sequence_loss(logits: Tensor, labels: Tensor, problem_type: str | None = Non
     return functional.binary_cross_entropy_with_logits(logits.float(), labels.float())
 
 
-def span_loss(start_logits: Tensor, end_logits: Tensor, start_positions: Tensor, end_positions: Tensor) -> Tensor:
-    """[] mean of the cross entropies of an answer's first and last token [B] under scores [B, T] of each token.
+def span_loss(
+    start_logits: Tensor, end_logits: Tensor, start_positions: Tensor | None, end_positions: Tensor | None
+) -> Tensor | None:
+    """[] mean of the cross entropies of an answer's first and last token [B] under scores [B, T]; None without labels.
 
-    A position at T or beyond counts for nothing: the answer was cut off. Raises InputError for another shape, or for
-    positions below 0.
+    A position at T or beyond counts for nothing: the answer was cut off. Raises InputError for one position without the
+    other, for another shape, and for positions below 0.
     """
+    if not are_both_given("start_positions", start_positions, "end_positions", end_positions):
+        return None
+    assert start_positions is not None
+    assert end_positions is not None
     first = _position_loss("start_positions", start_logits, start_positions)
     return (first + _position_loss("end_positions", end_logits, end_positions)) / 2
 
@@ -88,6 +94,14 @@ def checked_positions(name: str, positions: Tensor, batch: int) -> Tensor:
     if can_look_at(positions) and (low := int(positions.min())) < 0:
         raise InputError(f"{name} has the value {low}; the first token is 0.")
     return positions.long()
+
+
+def are_both_given(first: str, one: Tensor | None, second: str, other: Tensor | None) -> bool:
+    """Whether both labels are given; raises InputError when only one of two that belong together is."""
+    if (one is None) != (other is None):
+        given, lost = (first, second) if other is None else (second, first)
+        raise InputError(f"{given} is given without {lost}; a loss needs both.")
+    return one is not None
 
 
 def check_problem_type(problem_type: str | None) -> None:
