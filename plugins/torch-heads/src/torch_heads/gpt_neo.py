@@ -142,6 +142,8 @@ class GPTNeoPreTrainedModel(TorchPreTrainedModel):
     base_model_prefix = "transformer"
     implemented: ClassVar[Mapping[str, Any]] = {"add_cross_attention": False, "pruned_heads": {}}
     no_split_modules: ClassVar[tuple[str, ...]] = ("GPTNeoBlock",)
+    input_embeddings = "wte"
+    output_embeddings = "lm_head"
 
 
 class GPTNeoModel(GPTNeoPreTrainedModel):
@@ -220,9 +222,7 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         )
         return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
 
-    def _embedded(
-        self, words: Tensor, token_type_ids: Tensor | None, position_ids: Tensor | None, past: int
-    ) -> Tensor:
+    def _embedded(self, words: Tensor, token_type_ids: Tensor | None, position_ids: Tensor | None, past: int) -> Tensor:
         if position_ids is None:
             position_ids = torch.arange(past, past + words.shape[1], device=words.device)[None]
         check_values("position_ids", position_ids, self.config.max_position_embeddings)

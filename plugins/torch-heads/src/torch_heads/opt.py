@@ -181,6 +181,8 @@ class OPTPreTrainedModel(TorchPreTrainedModel):
     base_model_prefix = "model"
     implemented: ClassVar[Mapping[str, Any]] = {"add_cross_attention": False, "pruned_heads": {}}
     no_split_modules: ClassVar[tuple[str, ...]] = ("OPTDecoderLayer",)
+    input_embeddings = "decoder.embed_tokens"
+    output_embeddings = "lm_head"
 
     def _init_weights(self, module: nn.Module) -> None:
         standard_rule(module, self.config.init_std)

@@ -69,7 +69,36 @@ def placement(
         for name, where in device_map.items()
     }
     _check_modules(model, devices)
-    return Placement(devices)
+    found = Placement(devices)
+    _check_split(model, found, no_split)
+    return found
+
+
+def parts(model: nn.Module, placed: Placement) -> dict[str, torch.device | str]:
+    """Module or parameter → where it goes, in as few entries as there can be of which none holds another."""
+    found: dict[str, torch.device | str] = {}
+
+    def visit(module: nn.Module, path: str) -> None:
+        inside = {placed.of(name) for name in _names(module, path)}
+        if len(inside) == 1:
+            found[path] = inside.pop()
+            return
+        for name in (*module._parameters, *module._buffers):
+            found[_below(path, name)] = placed.of(_below(path, name))
+        for name, child in module.named_children():
+            visit(child, _below(path, name))
+
+    visit(model, "")
+    return found
+
+
+def _names(module: nn.Module, path: str) -> list[str]:
+    own = (*module.named_parameters(remove_duplicate=False), *module.named_buffers())
+    return [_below(path, name) for name, _ in own]
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def expand_device_map(device_map: Mapping[str, Any], param_names: Iterable[str]) -> dict[str, Any]:
@@ -131,6 +160,24 @@ def _check_modules(model: nn.Module, devices: Mapping[str, Any]) -> None:
             f"device_map has no place for {lost[0]}" + (f" and {len(lost) - 1} more." if len(lost) > 1 else "."),
             hints=['Add "": "cpu" for all that is not named.'],
         )
+
+
+def _check_split(model: nn.Module, placed: Placement, no_split: tuple[str, ...]) -> None:
+    """Raises InputError for a module in two places that has to be in one, and for tied parameters apart on disk."""
+    for path, module in model.named_modules():
+        places = {placed.of(name) for name in _names(module, path)}
+        if type(module).__name__ in no_split and len(places) > 1:
+            raise InputError(
+                f"device_map splits {path}, a {type(module).__name__}, which has to be in one place.",
+                hints=[f"Name {path} as a whole."],
+            )
+    names: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        first = names.setdefault(id(parameter), name)
+        if placed.of(name) != placed.of(first) and DISK in (placed.of(name), placed.of(first)):
+            raise InputError(
+                f"device_map puts only one of {first} and {name} on disk; they are tied, so both have to be."
+            )
 
 
 def _planned(

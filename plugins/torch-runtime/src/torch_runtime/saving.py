@@ -20,7 +20,7 @@ from automodels.runtime.classes import ModelClass
 from automodels.runtime.generation_files import WithGenerationConfig
 from automodels.runtime.saving import PUSH_OPTIONS, save_and_upload, save_model, upload_saved
 from torch_runtime.offloading import keeps_value, offloaded_value
-from torch_runtime.parameters import Held, held
+from torch_runtime.parameters import held
 from torch_runtime.tensors import as_source, dtype_name, numpy_dtype
 
 
@@ -122,7 +122,7 @@ class CheckpointSaving(ModelClass, WithGenerationConfig):
 
         def read() -> np.ndarray[Any, Any]:
             assert isinstance(self, nn.Module)
-            value = _far_value(held(self)[name])
+            value = offloaded_value(self, name)
             assert value is not None
             return as_source(value.to(tensor.dtype)).read()
 
@@ -131,24 +131,13 @@ class CheckpointSaving(ModelClass, WithGenerationConfig):
     def _tensors(self, given: Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
         """Name → tensor, tied ones once."""
         assert isinstance(self, nn.Module)
-        places = held(self)
-        own = {name: found.tensor for name, found in places.items()}
+        own = {name: found.tensor for name, found in held(self).items()}
         if given is not None:
             return _checked(own, given)
-        lost = [name for name, tensor in own.items() if tensor.is_meta and not _is_kept(places[name])]
+        lost = [name for name, tensor in own.items() if tensor.is_meta and not keeps_value(self, name)]
         if lost:
             raise InputError(f"{listed(lost, limit=3)} has no values.", hints=["Pass state_dict."])
         return own
-
-
-def _is_kept(found: Held) -> bool:
-    return any(keeps_value(module, name) for module, name in found.places)
-
-
-def _far_value(found: Held) -> torch.Tensor | None:
-    """The value that accelerate keeps for one of a parameter's places."""
-    values = (offloaded_value(module, name) for module, name in found.places)
-    return next((value for value in values if value is not None), None)
 
 
 def _checked(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
