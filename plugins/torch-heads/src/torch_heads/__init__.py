@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch_heads.bert_heads import BertForMaskedLM, BertForPreTraining, BertLMHeadModel
     from torch_heads.gpt_neo import GPTNeoForCausalLM, GPTNeoModel
     from torch_heads.opt import OPTForCausalLM, OPTModel
+    from torch_heads.squad import PoolerAnswerClass, PoolerEndLogits, PoolerStartLogits, SQuADHead, SquadHeadOutput
+    from torch_heads.summary import SequenceSummary
 
 _MODULES = {
     "BertConfig": "automodels.families.bert",
@@ -38,6 +40,12 @@ _MODULES = {
     "OPTConfig": "automodels.families.opt",
     "OPTForCausalLM": "torch_heads.opt",
     "OPTModel": "torch_heads.opt",
+    "PoolerAnswerClass": "torch_heads.squad",
+    "PoolerEndLogits": "torch_heads.squad",
+    "PoolerStartLogits": "torch_heads.squad",
+    "SQuADHead": "torch_heads.squad",
+    "SequenceSummary": "torch_heads.summary",
+    "SquadHeadOutput": "torch_heads.squad",
 }
 
 __all__ = [
@@ -57,6 +65,12 @@ __all__ = [
     "OPTConfig",
     "OPTForCausalLM",
     "OPTModel",
+    "PoolerAnswerClass",
+    "PoolerEndLogits",
+    "PoolerStartLogits",
+    "SQuADHead",
+    "SequenceSummary",
+    "SquadHeadOutput",
 ]
 
 

@@ -104,17 +104,6 @@ class BertPredictingTokens(BertPreTrainedModel):
             self.spelling = {**self.spelling, "alternates": UNTIED}  # type: ignore[misc]  # of this model
         self.post_init()
 
-    def get_output_embeddings(self) -> nn.Linear:
-        """The matrix [V, D] and bias that score every token."""
-        return self.cls.predictions.decoder
-
-    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        """Puts another matrix and bias in its place."""
-        head = self.cls.predictions
-        head.decoder = new_embeddings
-        if self.config.tie_word_embeddings:
-            head.bias = new_embeddings.bias
-
     def _init_weights(self, module: nn.Module) -> None:
         # A tied head's values are the table's, whose padding row is 0.
         if module is not self.cls.predictions.decoder or not self.config.tie_word_embeddings:
