@@ -64,10 +64,11 @@ class KVCache:
         """Forgets all tokens but the first `length`."""
         self.length = min(self.length, length)
 
-    def reorder(self, rows: Tensor) -> None:
-        """In place of each sequence the one at `rows` [B]."""
-        self._keys = [array.index_select(0, rows.to(array.device)) for array in self._keys]
-        self._values = [array.index_select(0, rows.to(array.device)) for array in self._values]
+    def reorder(self, rows: Tensor, *, start: int = 0) -> None:
+        """In place of each sequence the one at `rows` [B], from slot `start` on: before it they are known to agree."""
+        for array in (*self._keys, *self._values):
+            part = array[:, :, start : self.length]
+            part.copy_(part.index_select(0, rows.to(array.device)))
 
     def repeat(self, times: int) -> None:
         """Each sequence `times` times, its copies side by side."""
