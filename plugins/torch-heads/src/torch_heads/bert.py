@@ -26,6 +26,7 @@ from torch_runtime.masks import causal_mask, checked_mask, combined, padding_mas
 from torch_runtime.modeling import TorchPreTrainedModel
 from torch_runtime.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from torch_runtime.pruning import PrunableHeads, kept_heads
+from torch_runtime.tables import rows
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,12 +58,12 @@ class BertEmbeddings(nn.Module):
         tokens = words.shape[1]
         # Without ids, positions and segments are constants: adding rows is cheaper than looking them up.
         positions = (
-            self.position_embeddings.weight[past : past + tokens]
+            rows(self.position_embeddings, past, past + tokens, words.device)
             if position_ids is None
             else self.position_embeddings(position_ids)
         )
         segments = (
-            self.token_type_embeddings.weight[0]
+            rows(self.token_type_embeddings, 0, 1, words.device)
             if token_type_ids is None
             else self.token_type_embeddings(token_type_ids)
         )

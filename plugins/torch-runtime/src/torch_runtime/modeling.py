@@ -32,10 +32,11 @@ from torch_runtime.counting import CountMethods
 from torch_runtime.devices import backend_here
 from torch_runtime.filling import fill
 from torch_runtime.flax_names import flax_keymap
+from torch_runtime.generation.methods import GenerationMethods
 from torch_runtime.initialising import InitMethods, is_initialising, no_init_weights, refresh
 from torch_runtime.mask_methods import MaskMethods
 from torch_runtime.memory_hooks import MemoryHooks
-from torch_runtime.offloading import dispatch, offload_files, on_disk
+from torch_runtime.offloading import dispatch, offload_files, offload_fresh, on_disk
 from torch_runtime.parameters import abstract_parameters, held
 from torch_runtime.placing import Placement, placement
 from torch_runtime.pruning import PruningMethods
@@ -58,6 +59,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
     MaskMethods,
     CountMethods,
     MemoryHooks,
+    GenerationMethods,
     nn.Module,
 ):
     """Base of every PyTorch model; a model names its config and key map, and writes out `__init__` and `forward`."""
@@ -95,9 +97,10 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         if is_initialising():
             self._draw()
         self._ties = ties(self)
-        self.keymap = KeyMap.same(
-            (name.removeprefix(f"{self.base_model_prefix}.") for name in held(self)), **self.spelling
-        )
+        names = [name.removeprefix(f"{self.base_model_prefix}.") for name in held(self)]
+        # A backbone whose family names no prefix: this is what heads that stand on any backbone call it.
+        prefix = "" if any(name.startswith("backbone.") for name in names) else "backbone."
+        self.keymap = KeyMap.same(names, **{"prefix": prefix, **self.spelling})
 
     @classmethod
     def from_config(cls, config: PretrainedConfig, **making: Any) -> Self:
@@ -169,6 +172,8 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         everything = held(model)
         fill(near, everything, lambda path: torch.device(placed.of(path)))
         refresh(model, (everything[path] for path in (*plan.fresh, *plan.mismatched)), placed.main)
+        drawn = held(model)
+        offload_fresh({path: drawn[path] for path in (*plan.fresh, *plan.mismatched)}, placed, index, folder)
         remake_buffers(model, placed.main)
         model.eval()
         if quantized is not None:
@@ -208,7 +213,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
     def _place(self, placed: Placement, index: dict[str, Any], folder: str | None) -> None:
         if placed.is_single:
             return
-        self._offload_files = offload_files(index, folder)
+        self._offload_files = offload_files(index)
         self.device_map = dict(placed.devices)
         dispatch(self, placed, index, folder)
 

@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from automodels.checkpoint.keymap import SAME, TRANSPOSED
 from automodels.checkpoint.plan import Assignment, Plan
+from torch_runtime.parameters import Held
 from torch_runtime.placing import DISK, Placement, accelerate, parts, writable_folder
 from torch_runtime.tensors import TORCH_DTYPES, as_torch, dtype_name
 
@@ -31,16 +33,21 @@ def on_disk(
     far = [found for found in plan.assignments if placed.of(found.parameter) == DISK]
     index = {found.parameter: _in_checkpoint(found) for found in far if _stays(found)}
     moved = [found for found in far if found.parameter not in index]
-    path = writable_folder(folder, "Keeping parameters on disk") if moved or folder is not None else None
-    if moved and path is not None:
-        library = accelerate("Keeping parameters on disk")
-        for found in moved:
-            tensor = as_torch(found.tensor).to(TORCH_DTYPES[found.dtype.name])
-            tensor = tensor.T.contiguous() if found.layout is TRANSPOSED else tensor
-            index = library.utils.offload_weight(tensor, found.parameter, path, index)
-        library.utils.save_offload_index(index, path)
+    fresh = [name for name in (*plan.fresh, *plan.mismatched) if placed.of(name) == DISK]
+    path = writable_folder(folder, "Keeping parameters on disk") if moved or fresh or folder is not None else None
+    if path is not None:
+        index |= {found.parameter: _written(found, path) for found in moved}
     near = tuple(found for found in plan.assignments if placed.of(found.parameter) != DISK)
     return dataclasses.replace(plan, assignments=near), index, path
+
+
+def offload_fresh(
+    drawn: Mapping[str, Held], placed: Placement, index: dict[str, dict[str, Any]], folder: str | None
+) -> None:
+    """Writes fresh parameters that go to disk, and notes them in the index."""
+    for name, found in drawn.items():
+        if placed.of(name) == DISK and folder is not None:
+            index[name] = _saved(found.tensor.detach(), name, folder)
 
 
 def dispatch(model: nn.Module, placed: Placement, index: Mapping[str, Any], folder: str | None) -> None:
@@ -53,7 +60,6 @@ def dispatch(model: nn.Module, placed: Placement, index: Mapping[str, Any], fold
         offload_dir=folder,
         offload_index=_with_ties(model, index) or None,
         skip_keys="past_key_values",
-        preload_module_classes=list(getattr(model, "no_split_modules", ())),  # some use parameters of parts directly
         force_hooks=True,
     )
 
@@ -65,7 +71,7 @@ def _with_ties(model: nn.Module, index: Mapping[str, Any]) -> dict[str, Any]:
     for name, parameter in model.named_parameters(remove_duplicate=False):
         first = names.setdefault(id(parameter), name)
         if first in index:
-            found[name] = {"weight_name": first, **index[first]}
+            found[name] = index[first]
     return found
 
 
@@ -83,14 +89,9 @@ def keeps_value(model: nn.Module, path: str) -> bool:
     return any(f"{getattr(weights, 'prefix', '')}{rest}" in set(weights) for weights, rest in _kept(model, path))
 
 
-def offload_files(index: Mapping[str, Any], folder: str | None) -> frozenset[str]:
+def offload_files(index: Mapping[str, Any]) -> frozenset[str]:
     """Real paths of files that hold offloaded parameters."""
-    files = {entry["safetensors_file"] for entry in index.values() if "safetensors_file" in entry}
-    if folder is not None:
-        files |= {
-            os.path.join(folder, f"{name}.dat") for name, entry in index.items() if "safetensors_file" not in entry
-        }
-    return frozenset(map(os.path.realpath, files))
+    return frozenset(os.path.realpath(entry["safetensors_file"]) for entry in index.values())
 
 
 def _kept(model: nn.Module, path: str) -> Iterator[tuple[Any, str]]:
@@ -112,8 +113,20 @@ def _stays(found: Assignment) -> bool:
 
 
 def _in_checkpoint(found: Assignment) -> dict[str, Any]:
-    return {
-        "safetensors_file": found.tensor.file.path,
-        "weight_name": found.tensor.name,
-        "dtype": dtype_name(TORCH_DTYPES[found.dtype.name]),
-    }
+    return _entry(found.tensor.file.path, found.tensor.name, TORCH_DTYPES[found.dtype.name])
+
+
+def _written(found: Assignment, folder: str) -> dict[str, Any]:
+    tensor = as_torch(found.tensor).to(TORCH_DTYPES[found.dtype.name])
+    return _saved(tensor.T if found.layout is TRANSPOSED else tensor, found.parameter, folder)
+
+
+def _saved(tensor: torch.Tensor, name: str, folder: str) -> dict[str, Any]:
+    file = os.path.join(folder, f"{name}.safetensors")
+    save_file({name: tensor.contiguous()}, file)
+    return _entry(file, name, tensor.dtype)
+
+
+def _entry(file: str, name: str, dtype: torch.dtype) -> dict[str, Any]:
+    """What accelerate wants to know of a tensor in a safetensors file."""
+    return {"safetensors_file": file, "weight_name": name, "dtype": dtype_name(dtype)}
