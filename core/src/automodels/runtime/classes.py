@@ -53,9 +53,12 @@ class ModelClass:
 
 
 def plugin_of(model_class: type) -> Plugin | None:
-    """The plugin whose manifest names the class, or a class that it is derived from; None for anybody's own class."""
+    """The plugin whose manifest names the class, or a class that it is derived from; None for anybody's own class.
+
+    A head for any backbone stands in many manifests: what it stands on (`backbone_class`) says whose it is.
+    """
     entries = load_catalog().entries
-    for ancestor in model_class.__mro__:
+    for ancestor in (getattr(model_class, "backbone_class", None) or model_class).__mro__:
         reference = f"{ancestor.__module__}:{ancestor.__qualname__}"
         for entry in entries:
             if entry.model in (reference, ancestor):

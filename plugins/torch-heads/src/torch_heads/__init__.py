@@ -22,8 +22,22 @@ if TYPE_CHECKING:
     from torch_heads.opt import OPTForCausalLM, OPTModel
     from torch_heads.squad import PoolerAnswerClass, PoolerEndLogits, PoolerStartLogits, SQuADHead, SquadHeadOutput
     from torch_heads.summary import SequenceSummary
+    from torch_heads.tasks import (
+        BackboneForBeamQuestionAnswering,
+        BackboneForMultipleChoice,
+        BackboneForQuestionAnswering,
+        BackboneForSequenceClassification,
+        BackboneForTokenClassification,
+        BeamQuestionAnsweringOutput,
+    )
 
 _MODULES = {
+    "BackboneForBeamQuestionAnswering": "torch_heads.tasks",
+    "BackboneForMultipleChoice": "torch_heads.tasks",
+    "BackboneForQuestionAnswering": "torch_heads.tasks",
+    "BackboneForSequenceClassification": "torch_heads.tasks",
+    "BackboneForTokenClassification": "torch_heads.tasks",
+    "BeamQuestionAnsweringOutput": "torch_heads.tasks",
     "BertConfig": "automodels.families.bert",
     "BertForMaskedLM": "torch_heads.bert_heads",
     "BertForMultipleChoice": "torch_heads.bert_classifiers",
@@ -49,6 +63,12 @@ _MODULES = {
 }
 
 __all__ = [
+    "BackboneForBeamQuestionAnswering",
+    "BackboneForMultipleChoice",
+    "BackboneForQuestionAnswering",
+    "BackboneForSequenceClassification",
+    "BackboneForTokenClassification",
+    "BeamQuestionAnsweringOutput",
     "BertConfig",
     "BertForMaskedLM",
     "BertForMultipleChoice",

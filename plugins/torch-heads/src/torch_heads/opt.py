@@ -205,6 +205,11 @@ class OPTModel(OPTPreTrainedModel):
         self.decoder = OPTDecoder(self.config, self.attend)
         self.post_init()
 
+    @property
+    def output_width(self) -> int:
+        """E, for heads."""
+        return self.config.word_embed_proj_dim
+
     def forward(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
         input_ids: Tensor | None = None,
