@@ -31,9 +31,12 @@ PREFIX = "base_model.model."
 UNSUPPORTED = (
     "use_dora", "use_qalora", "lora_bias", "layer_replication", "megatron_config", "target_parameters",
     "trainable_token_indices", "alora_invocation_tokens", "arrow_config", "corda_config", "eva_config", "velora_config",
-    "use_bdlora", "monteclora_config",
+    "use_bdlora", "monteclora_config", "kasa_config", "lora_ga_config",
 )  # fmt: skip
 """Options under which the format means another computation, or keeps more than factors."""
+
+_CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Ways to begin, by `init_lora_weights`, that change the model's own weights, which the file does not have."""
 
 _FACTORS = {"lora_A.weight": "a", "lora_B.weight": "b", "lora_embedding_A": "a", "lora_embedding_B": "b"}
 _WRAPPER = re.compile(r"\.(?:base_layer|original_module|modules_to_save(?:\.[^.]+(?=\.[^.]+$))?)(?=\.)")
@@ -131,6 +134,11 @@ def _config(raw: dict[str, Any]) -> AdapterConfig:
     if found is not None:
         raise UnsupportedConfigError(
             f"The adapter asks for {found}={json.dumps(raw[found])[:60]}, which is not implemented."
+        )
+    start = raw.get("init_lora_weights")
+    if isinstance(start, str) and start.lower().startswith(_CHANGING):
+        raise UnsupportedConfigError(
+            f"The adapter began with init_lora_weights={start!r}, which changed the model itself."
         )
     if raw.get("bias", "none") not in ("none", "all", "lora_only"):
         raise ConfigValueError(f"The adapter's bias is {raw['bias']!r}; it can be 'none', 'all' or 'lora_only'.")

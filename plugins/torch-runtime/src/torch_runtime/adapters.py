@@ -29,7 +29,7 @@ class Adapter:
     """Path of a layer → what the adapter's file calls it."""
 
     replaced: dict[str, str] = field(default_factory=dict)
-    """Parameter of the model that has the adapter's value → what the adapter's file calls it."""
+    """Parameter of the model that has the adapter's value → its key in the adapter's file."""
 
     others: dict[str, Tensor] = field(default_factory=dict)
     """The value that such a parameter does not have now: the base's, or the adapter's while it is disabled."""
@@ -75,7 +75,8 @@ class AdapterMethods:
         taken = [name for other in self.adapters.values() for name in other.replaced if name in fit.replaced]
         if taken:
             raise InputError(f"Another adapter has a value for {taken[0]} too; only one of them can be loaded.")
-        adapter = Adapter(config=config, layers={}, names=fit.names, replaced=fit.replaced)
+        keys = {parameter: tensors.replaced[name].name for parameter, name in fit.replaced.items()}
+        adapter = Adapter(config=config, layers={}, names=fit.names, replaced=keys)
         for layer, name in fit.names.items():
             adapter.layers[layer] = _factors(fit.modules[layer], name, config, tensors, is_trainable)
         own = held(_module(self))
@@ -156,9 +157,9 @@ class AdapterMethods:
             for end, factor in zip(ends, (factors.a, factors.b), strict=True):
                 tensors[f"{PREFIX}{adapter.names[layer]}.{end}"] = as_source(factor)
         own = held(_module(self))
-        for parameter, name in adapter.replaced.items():
+        for parameter, key in adapter.replaced.items():
             value = own[parameter].tensor if adapter.is_enabled else adapter.others[parameter]
-            tensors[f"{PREFIX}{name}"] = as_source(value)
+            tensors[key] = as_source(value)
         write_adapter(save_directory, adapter.config.raw, tensors)
 
     def _adapter(self, name: str) -> Adapter:
