@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch_heads.bert_heads import BertForMaskedLM, BertForPreTraining, BertLMHeadModel
     from torch_heads.gpt_neo import GPTNeoForCausalLM, GPTNeoModel
     from torch_heads.opt import OPTForCausalLM, OPTModel
+    from torch_heads.sentence import BackboneForSentenceEmbedding, SentenceEmbeddingOutput
     from torch_heads.squad import PoolerAnswerClass, PoolerEndLogits, PoolerStartLogits, SQuADHead, SquadHeadOutput
     from torch_heads.summary import SequenceSummary
     from torch_heads.tasks import (
@@ -35,6 +36,7 @@ _MODULES = {
     "BackboneForBeamQuestionAnswering": "torch_heads.tasks",
     "BackboneForMultipleChoice": "torch_heads.tasks",
     "BackboneForQuestionAnswering": "torch_heads.tasks",
+    "BackboneForSentenceEmbedding": "torch_heads.sentence",
     "BackboneForSequenceClassification": "torch_heads.tasks",
     "BackboneForTokenClassification": "torch_heads.tasks",
     "BeamQuestionAnsweringOutput": "torch_heads.tasks",
@@ -58,6 +60,7 @@ _MODULES = {
     "PoolerEndLogits": "torch_heads.squad",
     "PoolerStartLogits": "torch_heads.squad",
     "SQuADHead": "torch_heads.squad",
+    "SentenceEmbeddingOutput": "torch_heads.sentence",
     "SequenceSummary": "torch_heads.summary",
     "SquadHeadOutput": "torch_heads.squad",
 }
@@ -66,6 +69,7 @@ __all__ = [
     "BackboneForBeamQuestionAnswering",
     "BackboneForMultipleChoice",
     "BackboneForQuestionAnswering",
+    "BackboneForSentenceEmbedding",
     "BackboneForSequenceClassification",
     "BackboneForTokenClassification",
     "BeamQuestionAnsweringOutput",
@@ -89,6 +93,7 @@ __all__ = [
     "PoolerEndLogits",
     "PoolerStartLogits",
     "SQuADHead",
+    "SentenceEmbeddingOutput",
     "SequenceSummary",
     "SquadHeadOutput",
 ]

@@ -47,7 +47,7 @@ class BackboneForSequenceClassification(BackboneWithHead):
     others, in encoders and decoders.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ("problem_type", *SUMMARY_SETTINGS)
+    head_options: ClassVar[tuple[str, ...]] = ("problem_type", *SUMMARY_SETTINGS)
 
     @classmethod
     def check_config(cls, config: object) -> None:
@@ -87,7 +87,7 @@ class BackboneForSequenceClassification(BackboneWithHead):
 class BackboneForMultipleChoice(BackboneWithHead):
     """The best of C continuations, each scored from a SequenceSummary of its states; inputs are [B, C, T]."""
 
-    settings: ClassVar[tuple[str, ...]] = SUMMARY_SETTINGS
+    head_options: ClassVar[tuple[str, ...]] = SUMMARY_SETTINGS
 
     def add_head(self, width: int) -> None:
         self.sequence_summary = SequenceSummary(self.config, width=width, summary_type="cls_index")
@@ -122,7 +122,7 @@ class BackboneForMultipleChoice(BackboneWithHead):
 class BackboneForTokenClassification(BackboneWithHead):
     """A class for each token."""
 
-    settings: ClassVar[tuple[str, ...]] = ("classifier_dropout",)
+    head_options: ClassVar[tuple[str, ...]] = ("classifier_dropout",)
 
     def add_head(self, width: int) -> None:
         self.dropout = nn.Dropout(head_dropout(self.config))
@@ -183,7 +183,7 @@ class BackboneForBeamQuestionAnswering(BackboneWithHead):
     (torch.Size([1, 3]), torch.Size([1, 6]))
     """
 
-    settings: ClassVar[tuple[str, ...]] = ("start_n_top", "end_n_top")
+    head_options: ClassVar[tuple[str, ...]] = ("start_n_top", "end_n_top")
 
     def add_head(self, width: int) -> None:
         self.qa_outputs = SQuADHead(self.config, width=width)

@@ -36,7 +36,7 @@ class BackboneWithHead(TorchPreTrainedModel):
     backbone_class: ClassVar[type[TorchPreTrainedModel] | None] = None
     """None for a task that is on no backbone yet."""
 
-    settings: ClassVar[tuple[str, ...]] = ()
+    head_options: ClassVar[tuple[str, ...]] = ()
     """Keys of the config that the head reads; `from_pretrained` takes them, whatever the family."""
 
     @classmethod
@@ -81,7 +81,7 @@ class BackboneWithHead(TorchPreTrainedModel):
         resolution: Resolution | None = None,
         **options: Any,
     ) -> Self:
-        """As `TorchPreTrainedModel.from_pretrained`; options may also be the head's `settings`.
+        """As `TorchPreTrainedModel.from_pretrained`; options may also be the head's `head_options`.
 
         A task that is on no backbone yet takes the one that the installed plugins offer for the checkpoint.
         """
@@ -94,7 +94,7 @@ class BackboneWithHead(TorchPreTrainedModel):
         if config is None:
             config = cls.config_class.from_dict(location.config, name_or_path=location.name)
         cls.check_config(config)
-        given = {key: options.pop(key) for key in cls.settings if key in options}
+        given = {key: options.pop(key) for key in cls.head_options if key in options}
         return super().from_pretrained(location, config=config.copy_with(**given), resolution=resolution, **options)
 
     def __init__(self, config: PretrainedConfig, **making: Any) -> None:
