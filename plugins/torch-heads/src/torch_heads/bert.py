@@ -205,7 +205,9 @@ class BertPreTrainedModel(TorchPreTrainedModel):
     config_class = BertConfig
     spelling: ClassVar[Mapping[str, Any]] = {**SPELLING, "alternates": TIED}
     base_model_prefix = "bert"
-    may_be_fresh: ClassVar[tuple[str, ...]] = ("bert.pooler", "pooler")  # those of masked language models lack it
+    may_be_fresh: ClassVar[tuple[str, ...]] = (  # masked language models lack a pooler, encoders the other
+        "bert.pooler", "pooler", "bert.encoder.layer.{i}.crossattention", "encoder.layer.{i}.crossattention",
+    )  # fmt: skip
     no_split_modules: ClassVar[tuple[str, ...]] = ("BertEmbeddings", "BertLayer")
     input_embeddings = "embeddings.word_embeddings"
     output_embeddings = "cls.predictions.decoder"
@@ -216,7 +218,7 @@ class BertModel(BertPreTrainedModel):
 
     >>> import torch
     >>> from torch_heads import BertConfig, BertModel
-    >>> tiny = BertConfig(hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, vocab_size=99)
+    >>> tiny = BertConfig(hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48)
     >>> model = BertModel(tiny).eval()
     >>> model(torch.tensor([[2, 31, 17]])).last_hidden_state.shape  # [B, T, D]
     torch.Size([1, 3, 24])

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from automodels.errors import InputError
 from automodels.families.bert import UNTIED, BertConfig
 from automodels.runtime.outputs import ModelOutput
 from torch_heads.bert import BertModel, BertPreTrainedModel
@@ -178,8 +179,6 @@ class BertForMaskedLM(BertPredictingTokens):
     (torch.Size([1, 3, 30522]), torch.Size([]))
     """
 
-    may_be_fresh: ClassVar[tuple[str, ...]] = ("bert.encoder.layer.{i}.crossattention",)
-
     def forward(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
         input_ids: Tensor | None = None,
@@ -227,13 +226,19 @@ class BertLMHeadModel(BertPredictingTokens):
     torch.Size([1, 1, 30522])
     """
 
-    may_be_fresh: ClassVar[tuple[str, ...]] = ("bert.encoder.layer.{i}.crossattention",)
     generates = True
 
     def __init__(self, config: BertConfig, **making: Any) -> None:
         super().__init__(config, **making)
         if not self.config.is_decoder:
             logger.warning("BertLMHeadModel sees later tokens too: the config has is_decoder=False.")
+
+    def _check_generates(self) -> None:
+        super()._check_generates()
+        if not self.config.is_decoder:
+            raise InputError("This BERT sees later tokens, so it cannot generate: the config has is_decoder=False.")
+        if self.config.add_cross_attention:
+            raise InputError("This BERT attends to an encoder, which generate has none of: add_cross_attention=True.")
 
     def forward(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
