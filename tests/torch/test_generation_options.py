@@ -91,9 +91,7 @@ def test_tokens_that_end_sequences_end_them(model, logits, plain):
 def test_a_sequence_does_not_end_before_the_least_length(model, logits, plain):
     ends = (plain[0][0], plain[1][0], plain[2][0])
 
-    found = check(
-        model, logits, dict(eos_token_id=list(ends), min_new_tokens=4), Options(new=10, ends=ends, least=4)
-    )
+    found = check(model, logits, dict(eos_token_id=list(ends), min_new_tokens=4), Options(new=10, ends=ends, least=4))
 
     assert all(len(new) >= 4 for new in found)
 
@@ -239,9 +237,7 @@ def test_tokens_that_are_left_out_are_never_drawn(number):
 
 
 def test_the_scores_of_the_model_itself_are_returned_on_request(model, logits):
-    result = generated(
-        model, torch.tensor([PROMPTS[0]]), max_new_tokens=4, repetition_penalty=2.0, output_logits=True
-    )
+    result = generated(model, torch.tensor([PROMPTS[0]]), max_new_tokens=4, repetition_penalty=2.0, output_logits=True)
 
     assert result.scores is None
     new = new_tokens(result, len(PROMPTS[0]))[0]

@@ -10,7 +10,7 @@ from generation_models import tiny  # noqa: E402
 
 from automodels.errors import ConfigValueError, InputError, UnknownArgumentError, UnsupportedConfigError  # noqa: E402
 from automodels.generation import GenerationConfig  # noqa: E402
-from torch_heads import OPTConfig, OPTModel  # noqa: E402
+from torch_heads import BertConfig, BertLMHeadModel, OPTConfig, OPTModel  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,10 @@ def model():
     [
         (dict(input_ids=[[3] * 40]), "The prompt has 40 tokens, which leaves no room: the model has 40 positions"),
         (dict(input_ids=[[3] * 35], max_new_tokens=6), "35 tokens and 6 new ones make 41.*only 40 positions"),
-        (dict(input_ids=[[3] * 5], max_length=5), "The prompt has 5 tokens, and max_length, which counts them too, is 5"),
+        (
+            dict(input_ids=[[3] * 5], max_length=5),
+            "has 5 tokens, and max_length, which counts them too, is 5",
+        ),
         (dict(input_ids=torch.tensor([[3, 31]])), "input_ids has the value 31; the vocabulary has ids 0 to 30"),
         (dict(input_ids=[[3, -1]]), "input_ids has the value -1"),
         (dict(input_ids=torch.tensor([[3.0, 4.0]])), "input_ids holds float32, not whole numbers"),
@@ -45,7 +48,10 @@ def model():
         (dict(input_ids=[[3]], stopping_criteria=[3]), "stopping_criteria has 3, which is no function"),
         (dict(input_ids=[[3]], do_sample=True, generator=7), "generator is a int, not a torch.Generator"),
         (dict(input_ids=[[3]], do_sample=True, generator=[torch.Generator()] * 2), "2 generators for 1 prompts"),
-        (dict(input_ids=[[3]], do_sample=True, generator=torch.Generator(), seed=1), "generator and seed are both given"),
+        (
+            dict(input_ids=[[3]], do_sample=True, generator=torch.Generator(), seed=1),
+            "generator and seed are both given",
+        ),
         (dict(input_ids=[[3]], do_sample=True, seed=1.5), "seed is 1.5, not a whole number"),
         (dict(input_ids=[[3]], num_beams=2, streamer=object()), "num_beams is 2: beam search knows its first token"),
     ],
@@ -115,6 +121,17 @@ def test_models_that_do_not_predict_the_next_token_do_not_generate():
     assert not OPTModel.can_generate()
     with pytest.raises(InputError, match="OPTModel does not predict the next token.*\n.*AutoModelForCausalLM"):
         OPTModel(config).generate([[3]])
+
+
+def test_a_bert_that_sees_later_tokens_or_an_encoder_does_not_generate():
+    sizes = dict(vocab_size=31, hidden_size=12, num_hidden_layers=1, num_attention_heads=3, intermediate_size=20)
+    both_ways = BertLMHeadModel(BertConfig(**sizes))
+    crossed = BertLMHeadModel(BertConfig(**sizes, is_decoder=True, add_cross_attention=True))
+
+    with pytest.raises(InputError, match="is_decoder=False"):
+        both_ways.generate([[3]])
+    with pytest.raises(InputError, match="add_cross_attention=True"):
+        crossed.generate([[3]])
 
 
 def test_options_without_effect_are_reported_and_obeyed_options_are_not(model, caplog):

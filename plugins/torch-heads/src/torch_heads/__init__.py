@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     )
     from torch_heads.bert_heads import BertForMaskedLM, BertForPreTraining, BertLMHeadModel
     from torch_heads.gpt_neo import GPTNeoForCausalLM, GPTNeoModel
+    from torch_heads.gpt_neo_tasks import (
+        GPTNeoForQuestionAnswering,
+        GPTNeoForSequenceClassification,
+        GPTNeoForTokenClassification,
+    )
     from torch_heads.opt import OPTForCausalLM, OPTModel
+    from torch_heads.opt_tasks import OPTForQuestionAnswering, OPTForSequenceClassification
     from torch_heads.sentence import BackboneForSentenceEmbedding, SentenceEmbeddingOutput
     from torch_heads.squad import PoolerAnswerClass, PoolerEndLogits, PoolerStartLogits, SQuADHead, SquadHeadOutput
     from torch_heads.summary import SequenceSummary
@@ -52,9 +58,14 @@ _MODULES = {
     "BertModel": "torch_heads.bert",
     "GPTNeoConfig": "automodels.families.gpt_neo",
     "GPTNeoForCausalLM": "torch_heads.gpt_neo",
+    "GPTNeoForQuestionAnswering": "torch_heads.gpt_neo_tasks",
+    "GPTNeoForSequenceClassification": "torch_heads.gpt_neo_tasks",
+    "GPTNeoForTokenClassification": "torch_heads.gpt_neo_tasks",
     "GPTNeoModel": "torch_heads.gpt_neo",
     "OPTConfig": "automodels.families.opt",
     "OPTForCausalLM": "torch_heads.opt",
+    "OPTForQuestionAnswering": "torch_heads.opt_tasks",
+    "OPTForSequenceClassification": "torch_heads.opt_tasks",
     "OPTModel": "torch_heads.opt",
     "PoolerAnswerClass": "torch_heads.squad",
     "PoolerEndLogits": "torch_heads.squad",
@@ -85,9 +96,14 @@ __all__ = [
     "BertModel",
     "GPTNeoConfig",
     "GPTNeoForCausalLM",
+    "GPTNeoForQuestionAnswering",
+    "GPTNeoForSequenceClassification",
+    "GPTNeoForTokenClassification",
     "GPTNeoModel",
     "OPTConfig",
     "OPTForCausalLM",
+    "OPTForQuestionAnswering",
+    "OPTForSequenceClassification",
     "OPTModel",
     "PoolerAnswerClass",
     "PoolerEndLogits",
