@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from tiny_models import IDS, assert_unchanged, copied, made
 
 from automodels.errors import InputError
 from torch_heads import BertForMaskedLM, BertForSequenceClassification, BertLMHeadModel, BertModel, OPTForCausalLM
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CASES = {
+    "base": (BertModel, "bert_tasks/base_odd"),
+    "sequence": (BertForSequenceClassification, "bert_tasks/sequence_odd"),
+    "causal_lm_cross": (BertLMHeadModel, "bert_tasks/causal_lm_cross_odd"),
+}
 
 
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])
@@ -123,3 +133,26 @@ def test_the_last_heads_of_a_pruned_layer_cannot_go_either():
 def test_a_family_that_cannot_be_pruned_says_so():
     with pytest.raises(InputError, match="OPTForCausalLM does not say where its heads are"):
         made(OPTForCausalLM).prune_heads({0: [0]})
+
+
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_pruned_models_compute_what_transformers_4_computes(case, backend):
+    """See tests/golden/make_torch_pruned.py."""
+    model_class, base = CASES[case]
+    with np.load(GOLDEN / "torch_pruned" / case / "golden.npz") as data:
+        golden = {name: torch.from_numpy(array) for name, array in data.items()}
+    given = {name: golden[name] for name in golden if name.startswith("encoder")}
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    pruned = model_class.from_pretrained(GOLDEN / base, backend=backend)
+    pruned.prune_heads({0: [0, 3], 1: [2]})
+    loaded = model_class.from_pretrained(GOLDEN / "torch_pruned" / case, backend=backend, strict=True)
+
+    for model in (pruned, loaded):
+        with torch.no_grad():
+            plain = model(IDS, attention_mask=mask, **given)
+            shown = model(IDS, attention_mask=mask, output_attentions=True, **given)
+        real = mask.bool() if plain[0].dim() == 3 else slice(None)
+        torch.testing.assert_close(plain[0][real], golden["first"][real], atol=1e-5, rtol=1e-5)
+        assert shown.attentions[0].shape == (2, 3, 5, 5)
+        torch.testing.assert_close(shown.attentions[0][:, :, :3], golden["attention"][:, :, :3], atol=1e-5, rtol=1e-5)

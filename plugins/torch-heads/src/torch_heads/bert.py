@@ -234,7 +234,7 @@ class BertModel(BertPreTrainedModel):
         self.post_init()
 
     def prunable_heads(self, layer: int) -> PrunableHeads:
-        attention = self.encoder.layer[layer].attention
+        attention: Any = self.encoder.layer[layer].attention
         inner = attention.self
         return PrunableHeads(attention=inner, inner=(inner.query, inner.key, inner.value), outer=attention.output.dense)
 
