@@ -203,7 +203,8 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
 
     def _flax_keymap(self) -> KeyMap:
         """How the parameters are called in a Flax tree; for a family to override whose trees differ in more."""
-        return flax_keymap(self, self.base_model_prefix, self.keymap.prefix)
+        alternates = self.spelling.get("alternates", ())
+        return flax_keymap(self, self.base_model_prefix, self.keymap.prefix, alternates=alternates)
 
     def _outline_of(self, config: PretrainedConfig) -> Self:
         """The same model with another config, without memory."""
