@@ -9,6 +9,7 @@ Shapes: B batch, T query tokens, S key tokens, D hidden size, N heads, L layers,
 from __future__ import annotations
 
 import dataclasses
+
 import jax
 from jaxtyping import Array, Float
 

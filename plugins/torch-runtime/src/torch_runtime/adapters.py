@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -51,7 +51,7 @@ class AdapterMethods:
     """Adapters of the kind LORA, in PEFT's format; those that are enabled add up."""
 
     keymap: KeyMap
-    base_model_prefix: str
+    base_model_prefix: ClassVar[str]
     adapters: dict[str, Adapter]
 
     def load_adapter(
