@@ -88,7 +88,7 @@ class GPTNeoSelfAttention(nn.Module):
         return self.out_proj(attended.transpose(1, 2).flatten(2)), weights
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class GPTNeoAttention(nn.Module):
@@ -206,11 +206,13 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         given = checked_mask(attention_mask, batch, tokens, past + tokens)
         seen = self._seen(given, tokens, past, words.device, shown=shown)
         call = Call(seen=seen, cache=cache, output_attentions=shown)
-        states, attentions = [], []
+        states: list[Tensor] = []
+        attentions: list[Tensor] = []
         for block, scale in zip(self.h, per_layer(head_mask, config.num_layers, config.num_heads), strict=True):
             states.append(x)
             x, weights = self.run_layer(block, x, scale, call)
-            attentions.append(weights)
+            if weights is not None:
+                attentions.append(weights)
         if cache is not None:
             cache.advance(tokens)
         x = self.ln_f(x)
@@ -226,11 +228,12 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         if position_ids is None:
             position_ids = torch.arange(past, past + words.shape[1], device=words.device)[None]
         check_values("position_ids", position_ids, self.config.max_position_embeddings)
-        x = words + self.wpe(position_ids)
+        x: Tensor = words + self.wpe(position_ids)
         if token_type_ids is None:
             return x
         check_values("token_type_ids", token_type_ids, self.config.vocab_size)
-        return x + self.wte(token_type_ids)
+        added: Tensor = self.wte(token_type_ids)
+        return x + added
 
     def _seen(
         self, attention_mask: Tensor | None, tokens: int, past: int, device: torch.device, *, shown: bool

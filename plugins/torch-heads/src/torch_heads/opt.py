@@ -78,7 +78,7 @@ class OPTAttention(nn.Module):
         return self.out_proj(attended.transpose(1, 2).flatten(2)), weights
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class OPTDecoderLayer(nn.Module):
@@ -137,8 +137,9 @@ class OPTDecoder(TrainingMethods, nn.Module):
         cache: KVCache | None,
         *,
         output_attentions: bool,
-    ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
-        """Last state [B, T, E], the state before each layer [B, T, D], weights of each layer [B, N, T, S]."""
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Last state [B, T, E], the state before each layer [B, T, D], weights of each layer that was not skipped
+        [B, N, T, S]."""
         tokens, past = words.shape[1], 0 if cache is None else cache.length
         seen = checked_mask(attention_mask, words.shape[0], tokens, past + tokens)
         if position_ids is None:
@@ -149,14 +150,15 @@ class OPTDecoder(TrainingMethods, nn.Module):
         mask, is_causal = causal_call(seen, tokens, past, words.device)
         call = Call(mask=mask, is_causal=is_causal, cache=cache, output_attentions=output_attentions)
         head_masks = per_layer(head_mask, len(self.layers), self.config.num_attention_heads)
-        states, attentions = [], []
+        states: list[Tensor] = []
+        attentions: list[Tensor] = []
         for layer, scale in zip(self.layers, head_masks, strict=True):
             states.append(x)
             if self._skips():
-                attentions.append(None)
                 continue
             x, weights = self.run_layer(layer, x, scale, call)
-            attentions.append(weights)
+            if weights is not None:
+                attentions.append(weights)
         if cache is not None:
             cache.advance(tokens)
         if self.final_layer_norm is not None:

@@ -10,6 +10,7 @@ that K of them are no ends).
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 
 import torch
@@ -75,8 +76,8 @@ class Beams:
         first = torch.full((prompts, beams), OUT, device=device)
         first[:, 0] = 0.0
         origins = torch.full((prompts, beams, rows.most_longest), -1, device=device)
-        tokens = self._rows.room().unflatten(0, (prompts, beams))
-        stop = None if self._rows.stop is None else self._rows.stop.unflatten(0, (prompts, beams))
+        tokens = self._rows.room().view(prompts, beams, -1)
+        stop = None if self._rows.stop is None else self._rows.stop.view(prompts, beams)
         self._running = Sequences(tokens=tokens, scores=first, origins=origins, stop=stop)
         self._ended = dataclasses.replace(self._running, scores=torch.full_like(first, OUT))
         self._is_ended = torch.zeros_like(first, dtype=torch.bool)
@@ -142,7 +143,7 @@ class Beams:
     def _candidates(self, scores: Tensor, length: int) -> tuple[Sequences, Tensor]:
         """[B, C] the best continuations of a prompt's beams, or a sample of them, and which of them end."""
         plan, beams, vocabulary = self._plan, self._plan.beams, scores.shape[-1]
-        flat = (scores.unflatten(0, (-1, beams)) + self._running.scores[..., None]).flatten(1)
+        flat = (scores.reshape(-1, beams, vocabulary) + self._running.scores[..., None]).flatten(1)
         drawn = flat
         if self._draws is not None:
             # The highest scores with Gumbel noise are a sample without replacement: Kool et al. 2019,
@@ -169,7 +170,7 @@ class Beams:
             ends = ends | (candidates.stop == HIT)
         for criterion in plan.criteria:
             so_far = candidates.tokens.flatten(0, 1)[:, : length + 1]
-            ends = ends | judged(criterion, so_far, scores[rows.flatten()]).unflatten(0, ends.shape)
+            ends = ends | judged(criterion, so_far, scores[rows.flatten()]).reshape(ends.shape)
         return ends
 
     def _merged(self, candidates: Sequences, ends: Tensor) -> tuple[Sequences, Tensor]:
@@ -213,7 +214,7 @@ class Beams:
 
 def _power(length: int, plan: Plan) -> float:
     penalty = 1.0 if plan.config.length_penalty is None else plan.config.length_penalty
-    return float(length) ** penalty
+    return math.pow(length, penalty)
 
 
 def taken(array: Tensor, places: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ class Rows:
 
     def taken(self, rows: Tensor) -> Rows:
         """Those at the rows."""
-        per_row = {
+        per_row: dict[str, Any] = {
             field.name: value[rows]
             for field in dataclasses.fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)

@@ -78,15 +78,15 @@ def _min_length(scores: Tensor, past: Past, plan: Plan) -> Tensor:
 def _forced_bos(scores: Tensor, past: Past, plan: Plan) -> Tensor:
     if past.new > 0:
         return scores
-    token = torch.arange(scores.shape[-1], device=scores.device) == plan.config.forced_bos_token_id
-    return processors.forced(scores, token, past.rows.prompt == 1)
+    token = torch.arange(scores.shape[-1], device=scores.device).eq(plan.config.forced_bos_token_id or 0)
+    return processors.forced(scores, token, past.rows.prompt.eq(1))
 
 
 def _forced_eos(scores: Tensor, past: Past, plan: Plan) -> Tensor:
     assert plan.forced_ends is not None
     if past.new + 1 < past.rows.least_longest:
         return scores
-    return processors.forced(scores, plan.forced_ends, past.rows.longest == past.new + 1)
+    return processors.forced(scores, plan.forced_ends, past.rows.longest.eq(past.new + 1))
 
 
 def _decay(scores: Tensor, past: Past, plan: Plan) -> Tensor:
@@ -106,8 +106,8 @@ def _begin_suppress(scores: Tensor, past: Past, plan: Plan) -> Tensor:
     if past.new > 1:
         return scores
     # Behind a forced first token, the first one that is free is the second.
-    begin = (past.rows.prompt == 1) & ("forced_bos_token_id" in plan.changes)
-    return processors.without(scores, plan.begin_suppressed & (begin == past.new)[:, None])
+    begin = past.rows.prompt.eq(1) & ("forced_bos_token_id" in plan.changes)
+    return processors.without(scores, plan.begin_suppressed & begin.eq(past.new)[:, None])
 
 
 def _temperature(scores: Tensor, past: Past, plan: Plan) -> Tensor:
