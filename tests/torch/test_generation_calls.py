@@ -377,3 +377,40 @@ def test_each_token_is_one_call_of_one_token_and_a_cache_that_never_moves(model,
     assert [tokens for tokens, _, _ in calls] == [6] + [1] * 19
     assert len({address for _, address, _ in calls}) == 1
     assert {mask for _, _, mask in calls} == {None}
+
+
+class Backend:
+    """A backend of torch.compile that runs what it is given as it is, and counts it."""
+
+    def __init__(self):
+        self.graphs = 0
+
+    def __call__(self, graph, inputs):
+        self.graphs += 1
+        return graph.forward
+
+
+@pytest.mark.parametrize("options", [{}, dict(num_beams=3, eos_token_id=[10, 16])], ids=["greedy", "beams"])
+def test_a_compiled_step_is_one_graph_that_serves_every_length(model, options):
+    torch.compiler.reset()
+    backend = Backend()
+    batches = [
+        (left_padded(PROMPTS), 9),
+        (left_padded(PROMPTS), 12),
+        (dict(input_ids=FIRST), 9),
+        (dict(input_ids=FIRST[:, :3]), 11),
+        (dict(input_ids=FIRST[:, :2]), 8),
+    ]
+
+    def generated_all(**more):
+        return [model.generate(**batch, max_new_tokens=new, **options, **more).tolist() for batch, new in batches]
+
+    found = generated_all(compile=backend)
+    before = backend.graphs
+    for length, new in [(1, 20), (4, 15), (5, 30)]:
+        model.generate(FIRST[:, :length], max_new_tokens=new, compile=backend, **options)
+        model.generate(**left_padded(PROMPTS), max_new_tokens=new, compile=backend, **options)
+
+    assert found == generated_all()
+    assert 0 < before <= 6  # for each batch size at most one for a length, one for a cache, one for all
+    assert backend.graphs == before

@@ -53,6 +53,7 @@ def model():
             "generator and seed are both given",
         ),
         (dict(input_ids=[[3]], do_sample=True, seed=1.5), "seed is 1.5, not a whole number"),
+        (dict(input_ids=[[3]], compile=3), "compile is 3, not True, False or a backend of torch.compile"),
         (dict(input_ids=[[3]], num_beams=2, streamer=object()), "num_beams is 2: beam search knows its first token"),
     ],
 )

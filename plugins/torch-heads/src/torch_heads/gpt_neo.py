@@ -130,7 +130,7 @@ class GPTNeoBlock(nn.Module):
         return x + self._dropped(self.mlp(self.ln_2(x))), weights
 
     def _dropped(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout_rate, training=self.training)
+        return functional.dropout(x, self.dropout_rate) if self.training else x
 
 
 class GPTNeoPreTrainedModel(TorchPreTrainedModel):
@@ -200,9 +200,9 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         caching = (config.use_cache if use_cache is None else use_cache) and not self.training
         cache = new_cache(past_key_values, caching, batch, tokens)
         past = 0 if cache is None else cache.length
-        x = functional.dropout(
-            self._embedded(words, token_type_ids, position_ids, past), config.embed_dropout, training=self.training
-        )
+        x = self._embedded(words, token_type_ids, position_ids, past)
+        if self.training:
+            x = functional.dropout(x, config.embed_dropout)
         given = checked_mask(attention_mask, batch, tokens, past + tokens)
         seen = self._seen(given, tokens, past, words.device, shown=shown)
         call = Call(seen=seen, cache=cache, output_attentions=shown)

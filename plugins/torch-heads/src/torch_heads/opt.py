@@ -108,7 +108,7 @@ class OPTDecoderLayer(nn.Module):
         return x if self.do_layer_norm_before else norm(x)
 
     def _dropped(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout_rate, training=self.training)
+        return functional.dropout(x, self.dropout_rate) if self.training else x
 
 
 class OPTDecoder(TrainingMethods, nn.Module):

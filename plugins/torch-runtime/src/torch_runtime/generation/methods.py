@@ -34,6 +34,7 @@ from torch_runtime.generation.rows import Rows
 from torch_runtime.generation.single import Single
 
 Functions = Sequence[Callable[..., Any]] | None
+Compile = bool | str | Callable[..., Any]
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
@@ -70,6 +71,7 @@ class GenerationMethods(WithGenerationConfig):
         stopping_criteria: Functions = None,
         tokenizer: Any = None,
         streamer: Streamer | None = None,
+        compile: Compile = False,  # noqa: A002  # what torch calls it
         **options: Any,
     ) -> Any:
         """Continuations of prompts `input_ids` [B, T], padded on the left where `attention_mask` [B, T] is 0.
@@ -89,6 +91,10 @@ class GenerationMethods(WithGenerationConfig):
         `pad_token_id` count as padding unless they end sequences too. Without `input_ids`, the prompt is
         `bos_token_id`. `use_cache=False` computes every token anew, with the same result.
 
+        `compile=True` compiles the call of one token with `torch.compile`, anew for another batch size, and twice
+        before it takes any length; the name of a backend of torch.compile, or a function, is used as that. Tokens are
+        the same up to rounding.
+
         Raises InputError for prompts and arguments that do not fit the model, UnknownArgumentError, ConfigValueError,
         UnsupportedConfigError (also where the checkpoint's `generation_config.json` is unusable).
         """
@@ -96,7 +102,7 @@ class GenerationMethods(WithGenerationConfig):
         if streamer is not None:
             refuse_streaming_beams(config)
         run = self._run_of(
-            input_ids, attention_mask, config, generator, seed, logits_processor, stopping_criteria, tokenizer
+            input_ids, attention_mask, config, generator, seed, logits_processor, stopping_criteria, tokenizer, compile
         )
         told = 0
         if streamer is not None:
@@ -123,6 +129,7 @@ class GenerationMethods(WithGenerationConfig):
         logits_processor: Functions = None,
         stopping_criteria: Functions = None,
         tokenizer: Any = None,
+        compile: Compile = False,  # noqa: A002  # what torch calls it
         **options: Any,
     ) -> Iterator[Tensor]:
         """New tokens while decoding goes on: tensors [R, n], the first of one token, the others of `chunk_size`.
@@ -135,7 +142,7 @@ class GenerationMethods(WithGenerationConfig):
         config = self._resolved(generation_config, options)
         refuse_streaming_beams(config)
         run = self._run_of(
-            input_ids, attention_mask, config, generator, seed, logits_processor, stopping_criteria, tokenizer
+            input_ids, attention_mask, config, generator, seed, logits_processor, stopping_criteria, tokenizer, compile
         )
         return run.pieces(size)
 
@@ -156,6 +163,13 @@ class GenerationMethods(WithGenerationConfig):
                 f"{type(self).__name__} does not predict the next token, so it cannot generate text.",
                 hints=["Load the checkpoint with AutoModelForCausalLM."],
             )
+
+    def _step(self, compiled: Compile) -> Callable[..., Any]:
+        """The model, compiled; torch itself remembers what it has compiled for its code."""
+        if compiled is not True and not isinstance(compiled, str) and not callable(compiled):
+            raise InputError(f"compile is {compiled!r}, not True, False or a backend of torch.compile.")
+        call: Callable[..., Any] = self.__call__  # type: ignore[operator]  # it is a module
+        return torch.compile(call) if compiled is True else torch.compile(call, backend=compiled)
 
     def _resolved(self, given: GenerationConfig | None, options: Mapping[str, Any]) -> GenerationConfig:
         """The options of a call that can be obeyed."""
@@ -179,6 +193,7 @@ class GenerationMethods(WithGenerationConfig):
         processors: Functions,
         criteria: Functions,
         tokenizer: Any,
+        compiled: Compile,
     ) -> Run:
         started, vocabulary = time.monotonic(), vocab_size_of(self.config)
         prompt = call_prompt(_on_host(input_ids), _on_host(attention_mask), config, vocabulary)
@@ -195,7 +210,8 @@ class GenerationMethods(WithGenerationConfig):
             rows = Rows.of(prompt, bounds, stops, self.device)
             copies = 1 if plan.beams > 1 else plan.followed
             draws = None if seeds is None else Draws(seeds, copies, rows.most_longest, self.device)
-            decoder = Decoder(self, rows, vocab_size=vocabulary, use_cache=config.use_cache)
+            step = None if compiled is False else self._step(compiled)
+            decoder = Decoder(self, rows, vocab_size=vocabulary, use_cache=config.use_cache, step=step)
             search = (Beams if plan.beams > 1 else Single)(decoder, rows, plan, draws)
         return Run(search, rows.repeated(plan.config.num_return_sequences).ids)
 
