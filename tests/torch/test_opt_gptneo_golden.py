@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ class Case:
         auto = automodels.AutoModel if "base" in self.name else automodels.AutoModelForCausalLM
         return auto.from_pretrained(self.directory, framework="torch", strict=True, backend=self.backend, **options)
 
+    @functools.cache  # noqa: B019  # one model for all tests of a case that leave it as it is
+    def model(self) -> Any:
+        return self.load()
+
     def gradients(self) -> dict[str, np.ndarray]:
         return {name: view.numpy() for name, view in Checkpoint.open(self.directory / "gradients").items()}
 
@@ -57,7 +62,7 @@ def test_a_checkpoint_of_each_task_is_loaded_by_its_class():
 
 
 def test_every_output_equals_the_reference_implementation(case):
-    model, inputs, expected = case.load(), case.inputs(), case.arrays("out")
+    model, inputs, expected = case.model(), case.inputs(), case.arrays("out")
     real = case.arrays("in")["attention_mask"].astype(bool)
 
     output = model(**inputs, **WANTED)
@@ -75,7 +80,7 @@ def test_every_output_equals_the_reference_implementation(case):
 
 
 def test_ids_alone_mean_no_padding_and_counted_positions(case):
-    model, ids, expected = case.load(), case.inputs()["input_ids"], case.arrays("plain")
+    model, ids, expected = case.model(), case.inputs()["input_ids"], case.arrays("plain")
 
     output = model(ids)
 
@@ -83,7 +88,7 @@ def test_ids_alone_mean_no_padding_and_counted_positions(case):
 
 
 def test_a_mask_that_hides_nothing_changes_nothing(case):
-    model, ids, expected = case.load(), case.inputs()["input_ids"], case.arrays("plain")
+    model, ids, expected = case.model(), case.inputs()["input_ids"], case.arrays("plain")
 
     flat = model(ids, attention_mask=torch.ones_like(ids))
     for_each_query = model(ids, attention_mask=torch.ones(*ids.shape, ids.shape[1]))
@@ -93,7 +98,7 @@ def test_a_mask_that_hides_nothing_changes_nothing(case):
 
 
 def test_positions_that_are_given_stand_in_for_counted_ones(case):
-    model, ids, expected = case.load(), case.inputs()["input_ids"], case.arrays("placed")
+    model, ids, expected = case.model(), case.inputs()["input_ids"], case.arrays("placed")
 
     output = model(ids, position_ids=torch.from_numpy(expected["positions"]))
 
@@ -101,7 +106,7 @@ def test_positions_that_are_given_stand_in_for_counted_ones(case):
 
 
 def test_embeddings_that_are_given_stand_in_for_ids(case):
-    model, ids, expected = case.load(), case.inputs()["input_ids"], case.arrays("plain")
+    model, ids, expected = case.model(), case.inputs()["input_ids"], case.arrays("plain")
     table = next(module for module in model.modules() if isinstance(module, torch.nn.Embedding))
 
     output = model(inputs_embeds=table(ids))
@@ -129,7 +134,7 @@ def test_layers_computed_again_in_the_backward_pass_give_the_same_gradients(name
 
 
 def test_a_cache_gives_what_the_reference_decodes_token_by_token(case):
-    model, inputs, expected = case.load(), case.inputs(), case.arrays("step")["result"]
+    model, inputs, expected = case.model(), case.inputs(), case.arrays("step")["result"]
     mask = inputs["attention_mask"]
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     cache, found = None, []
@@ -150,7 +155,7 @@ def test_a_cache_gives_what_the_reference_decodes_token_by_token(case):
 
 
 def test_a_cache_without_padding_gives_what_one_call_gives(case):
-    model, ids, expected = case.load(), case.inputs()["input_ids"], case.arrays("plain")["result"]
+    model, ids, expected = case.model(), case.inputs()["input_ids"], case.arrays("plain")["result"]
     cache, found = None, []
 
     for start, stop in [(0, 2), (2, 3), (3, 4), (4, 6), (6, 7)]:

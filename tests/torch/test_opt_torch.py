@@ -113,6 +113,24 @@ def test_padding_on_either_side_changes_nothing_although_no_positions_are_given(
     torch.testing.assert_close(padded[1:, :3], alone)
 
 
+def test_a_mask_that_hides_nothing_is_not_computed_with():
+    model, seen = made(), []
+
+    def watched(*arguments, **named):
+        seen.append((named["mask"], named["is_causal"]))
+        return attend(*arguments, **named)
+
+    attend = model.attend
+    for layer in model.model.decoder.layers:
+        layer.self_attn.attend = watched
+
+    plain = model(IDS).logits
+    masked = model(IDS, attention_mask=torch.ones_like(IDS)).logits
+
+    assert set(seen) == {(None, True)}
+    assert torch.equal(masked, plain)
+
+
 def test_with_a_cache_positions_are_counted_over_the_mask_of_all_of_it(model):
     alone = model(IDS[:1]).logits
     ids, mask = torch.cat([torch.tensor([[0, 0]]), IDS[:1]], dim=1), torch.tensor([[0, 0, 1, 1, 1, 1, 1]])
