@@ -163,15 +163,20 @@ def changed(scores: np.ndarray, prompt: list[int], new: list[int], options: Opti
 
 
 def single(
-    logits: Logits, prompt: list[int], options: Options, noise: Callable[[int], np.ndarray] | None = None
+    logits: Logits,
+    prompt: list[int],
+    options: Options,
+    noise: Callable[[int], np.ndarray] | None = None,
+    draw: Callable[[int, np.ndarray], int] | None = None,
 ) -> tuple[list[int], list[np.ndarray]]:
-    """New tokens and the scores of each step; `noise` of a step makes it sampling."""
+    """New tokens and the scores of each step; `noise` of a step makes it sampling, or `draw` from its scores."""
     new: list[int] = []
     steps = []
     while len(new) < options.new:
         scores = changed(logits(prompt + new).astype(np.float64), prompt, new, options)
         steps.append(scores)
-        token = int(np.argmax(scores if noise is None else scores + noise(len(new))))
+        drawn = scores if noise is None else scores + noise(len(new))
+        token = int(np.argmax(drawn)) if draw is None else draw(len(new), scores)
         new.append(token)
         if token in options.ends or (options.stops is not None and options.stops(prompt + new)):
             break

@@ -38,6 +38,9 @@ _SILENT_KEYS = frozenset({  # of published files: bookkeeping, and generation se
     "encoder_no_repeat_ngram_size", "bad_words_ids", "num_return_sequences", "output_scores",
     "return_dict_in_generate", "forced_bos_token_id", "forced_eos_token_id", "remove_invalid_values",
     "exponential_decay_length_penalty", "suppress_tokens", "begin_suppress_tokens",
+    # and of heads that stand on any backbone
+    "start_n_top", "end_n_top", "summary_type", "summary_use_proj", "summary_proj_to_labels", "summary_activation",
+    "summary_first_dropout", "summary_last_dropout",
 })  # fmt: skip
 
 

@@ -128,7 +128,8 @@ def model_class_of(resolution: Resolution) -> Any:
 
     entry = resolution.entry
     model_class = activate(entry.plugin).load(entry.model)
-    return _class_with("from_pretrained", model_class, entry.model, entry.plugin)
+    found = _class_with("from_pretrained", model_class, entry.model, entry.plugin)
+    return found.for_entry(entry) if hasattr(found, "for_entry") else found  # a head for any backbone: on this one
 
 
 def config_class_of(model_type: str) -> type[PretrainedConfig]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 PLACEHOLDER = "{i}"
 _WRAPPERS = re.compile(r"^(module\.|_orig_mod\.)+|(?<=\.)_orig_mod\.")
@@ -63,6 +64,19 @@ class KeyMap:
                     f"{tensor} is an alternate of {other}, which is no tensor of a row, or an alternate too"
                 )
             self._check(tensor, other)
+
+    @classmethod
+    def same(
+        cls, names: Iterable[str], *, prefix: str = "", alternates: Sequence[tuple[str, str]] = (), **spelling: Any
+    ) -> KeyMap:
+        """The map of a model whose parameters bear the checkpoint's names; `names` are its parameters.
+
+        Of the spelling, which a family has for all its tasks, alternates of parameters that it does not have are left
+        out.
+        """
+        patterns = dict.fromkeys(_pattern(name.removeprefix(prefix)) for name in names)
+        known = [(tensor, other) for tensor, other in alternates if other in patterns and tensor not in patterns]
+        return cls(*((name, name, SAME) for name in patterns), prefix=prefix, alternates=known, **spelling)
 
     def _check(self, tensor: str, parameter: str) -> None:
         """Raises ValueError for a row that no name could ever reach."""

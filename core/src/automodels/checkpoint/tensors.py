@@ -58,6 +58,7 @@ class WeightFile:
         self.size = size
         self.modified = modified
         self._mapped: mmap.mmap | None = None
+        self._private: mmap.mmap | None = None
         self._lock = threading.Lock()
 
     def mapped(self) -> mmap.mmap:
@@ -68,6 +69,18 @@ class WeightFile:
                     self._check_unchanged(os.fstat(stream.fileno()))
                     self._mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             return self._mapped
+
+    def privately_mapped(self) -> mmap.mmap:
+        """The file's bytes, for writing: a page that is written to becomes memory of this process alone.
+
+        Nothing ever reaches the file. Raises CheckpointChangedError as `mapped` does.
+        """
+        with self._lock:
+            if self._private is None:
+                with self._opened() as stream:
+                    self._check_unchanged(os.fstat(stream.fileno()))
+                    self._private = _private(stream.fileno(), self.size)
+            return self._private
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
@@ -100,6 +113,14 @@ class WeightFile:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WeightFile, (self.path, self.size, self.modified)
+
+
+def _private(descriptor: int, size: int) -> mmap.mmap:
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+    # Without a reservation, a file larger than memory can be mapped: few models are written to as a whole.
+    flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0)
+    return mmap.mmap(descriptor, size, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -139,6 +160,16 @@ class TensorView:
             return self._assembled()
         mapped = self.file.mapped()
         array: np.ndarray[Any, Any] = np.ndarray(self.shape, self.dtype, mapped, self.start, self.strides)
+        return array
+
+    def private(self) -> np.ndarray[Any, Any]:
+        """The tensor as an array that may be written to, which never reaches the file.
+
+        Row by row, and without a copy where it lies so; only pages that are written to take memory.
+        """
+        if not self.is_contiguous or not self.nbytes:
+            return np.array(self.numpy(), order="C")
+        array: np.ndarray[Any, Any] = np.ndarray(self.shape, self.dtype, self.file.privately_mapped(), self.start)
         return array
 
     def _assembled(self) -> np.ndarray[Any, Any]:

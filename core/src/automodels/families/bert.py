@@ -6,6 +6,20 @@ from typing import Any, ClassVar, Literal
 
 from automodels.config import Activation, Flag, LayerCount, PretrainedConfig, Probability, Scale, Size, TokenId
 
+SPELLING: dict[str, Any] = {
+    "prefix": "bert.",
+    "older": (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
+    "buffers": ("embeddings.position_ids", "embeddings.token_type_ids"),
+}
+"""How names of tensors are written, for a `KeyMap`."""
+
+BIAS, DECODER_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
+TIED = (("cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"), (DECODER_BIAS, BIAS))
+"""Tensors that tied models store although they are second spellings of others."""
+
+UNTIED = ((BIAS, DECODER_BIAS),)
+"""Models with `tie_word_embeddings=False` have both biases and compute with the decoder's."""
+
 
 class BertConfig(PretrainedConfig):
     """Shape and constants of a BERT; the defaults are those of bert-base-uncased."""

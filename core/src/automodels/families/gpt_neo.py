@@ -20,6 +20,13 @@ from automodels.config import (
 AttentionType = Literal["global", "local"]
 """A layer attends to all past tokens, or to the last `window_size` ones."""
 
+SPELLING: dict[str, Any] = {
+    "prefix": "transformer.",
+    "buffers": ("h.{i}.attn.attention.bias", "h.{i}.attn.attention.masked_bias"),  # the mask, saved by old versions
+    "alternates": (("lm_head.weight", "wte.weight"),),  # stored although they are tied
+}
+"""How names of tensors are written, for a `KeyMap`."""
+
 
 class GPTNeoConfig(PretrainedConfig):
     """Shape and constants of a GPT-Neo; the defaults are those of gpt-neo-1.3B."""

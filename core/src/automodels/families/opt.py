@@ -17,6 +17,13 @@ from automodels.config import (
     TokenId,
 )
 
+SPELLING: dict[str, Any] = {
+    "prefix": "model.",
+    "buffers": ("decoder.version",),  # of fairseq, in which OPT was trained
+    "alternates": (("lm_head.weight", "decoder.embed_tokens.weight"),),  # stored although they are tied
+}
+"""How names of tensors are written, for a `KeyMap`."""
+
 
 class OPTConfig(PretrainedConfig):
     """Shape and constants of an OPT; the defaults are those of opt-125m."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap
+from automodels.families.bert import BIAS, DECODER_BIAS, SPELLING, TIED, UNTIED
 
 # fmt: off
 ROWS = (
@@ -56,20 +55,10 @@ ROWS = (
     ("qa_outputs.bias",                                           "qa_outputs.bias",                                          SAME),
 )
 # fmt: on
-SPELLING: dict[str, Any] = {
-    "prefix": "bert.",
-    "older": (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")),
-    "buffers": ("embeddings.position_ids", "embeddings.token_type_ids"),
-}
-TIED = (("cls.predictions.decoder.weight", "embeddings.word_embeddings.weight"),)
-BIAS, DECODER_BIAS = "cls.predictions.bias", "cls.predictions.decoder.bias"
-
-KEYMAP = KeyMap(*ROWS, **SPELLING, alternates=(*TIED, (DECODER_BIAS, BIAS)))
-"""Tensors that tied models store although they are second spellings are alternates."""
-
+KEYMAP = KeyMap(*ROWS, **SPELLING, alternates=TIED)
 UNTIED_KEYMAP = KeyMap(
     *((DECODER_BIAS if tensor == BIAS else tensor, parameter, layout) for tensor, parameter, layout in ROWS),
     **SPELLING,
-    alternates=((BIAS, DECODER_BIAS),),
+    alternates=UNTIED,
 )
-"""Of models with `tie_word_embeddings=False`: PyTorch keeps both biases and computes with the decoder's."""
+"""Of models with `tie_word_embeddings=False`, which compute with the decoder's bias."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap
+from automodels.families.gpt_neo import SPELLING
 
 # fmt: off
 KEYMAP = KeyMap(
@@ -25,8 +26,6 @@ KEYMAP = KeyMap(
     ("ln_f.weight",                                 "ln_f.scale",                                   SAME),
     ("ln_f.bias",                                   "ln_f.bias",                                    SAME),
     ("lm_head.weight",                              "lm_head.kernel",                               TRANSPOSED),
-    prefix="transformer.",
-    buffers=("h.{i}.attn.attention.bias", "h.{i}.attn.attention.masked_bias"),  # the mask, saved by old versions
-    alternates=(("lm_head.weight", "wte.weight"),),  # stored although they are tied
+    **SPELLING,
 )
 # fmt: on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap
+from automodels.families.opt import SPELLING
 
 # fmt: off
 KEYMAP = KeyMap(
@@ -30,8 +31,6 @@ KEYMAP = KeyMap(
     ("decoder.final_layer_norm.weight",                     "decoder.final_layer_norm.scale",                       SAME),
     ("decoder.final_layer_norm.bias",                       "decoder.final_layer_norm.bias",                        SAME),
     ("lm_head.weight",                                      "lm_head.kernel",                                       TRANSPOSED),
-    prefix="model.",
-    buffers=("decoder.version",),  # of fairseq, in which OPT was trained
-    alternates=(("lm_head.weight", "decoder.embed_tokens.weight"),),  # stored although they are tied
+    **SPELLING,
 )
 # fmt: on

@@ -6,7 +6,7 @@ Shapes: B batch, T tokens of the prompt, S tokens that the cache can hold.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,15 +14,13 @@ from jaxtyping import Array, Int
 
 from automodels.config import PretrainedConfig
 from automodels.errors import InputError
+from automodels.runtime.generation_files import WithGenerationConfig
+from automodels.runtime.numbers import positive
 from flax_runtime.cache import KVCache
-from flax_runtime.numbers import positive
 
 
-class DecoderMethods:
+class DecoderMethods(WithGenerationConfig):
     """What generation asks of a model; only a class that `generates` is asked."""
-
-    generates: ClassVar[bool] = False
-    """Whether the class predicts the next token and takes `past_key_values`."""
 
     dtype: np.dtype
     _config: PretrainedConfig

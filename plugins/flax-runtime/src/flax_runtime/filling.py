@@ -13,10 +13,16 @@ import jax
 import numpy as np
 
 from automodels.checkpoint.keymap import TRANSPOSED
-from automodels.checkpoint.plan import Assignment, Plan
+from automodels.checkpoint.plan import AbstractParameter, Assignment, Plan
+from flax_runtime.building import Abstract
 
 THREADS = 4  # each may hold one tensor while it is cast; more do not copy faster
 ALIGNMENT = 64  # bytes, as XLA's CPU client asks for
+
+
+def abstract_parameters(abstract: Abstract) -> dict[str, AbstractParameter]:
+    """What a plan needs to know of parameters without values."""
+    return {path: AbstractParameter(shape=leaf.shape, dtype=np.dtype(leaf.dtype)) for path, leaf in abstract.items()}
 
 
 def fill(plan: Plan) -> dict[str, jax.Array]:

@@ -8,30 +8,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self, overload
 
 import jax.numpy as jnp
 from flax import nnx
 
 from automodels.arguments import parameters
-from automodels.auto import AutoModel
-from automodels.auto import auto_class as named_auto_class
-from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import Location
 from automodels.checkpoint.opening import open_checkpoint
 from automodels.checkpoint.report import LoadReport
 from automodels.config import PretrainedConfig
-from automodels.errors import InputError, UnsupportedConfigError
 from automodels.plugins.host import load_reference
 from automodels.plugins.resolve import Resolution
+from automodels.runtime.loading import again_if_saved, located_with_config, plan_for, refuse_many_layers, warn_of_fresh
+from automodels.runtime.numbers import sizes, whole
 from flax_runtime.attention import AttentionFunction
 from flax_runtime.building import Build, outline
 from flax_runtime.devices import backend_here
-from flax_runtime.filling import fill
+from flax_runtime.filling import abstract_parameters, fill
 from flax_runtime.generation.methods import GenerationMethods
-from flax_runtime.loading import again_if_saved, locate_with_config, plan_for, refuse_many_layers, warn_of_fresh
-from flax_runtime.numbers import floating, sizes, whole
+from flax_runtime.numbers import floating
 from flax_runtime.parameters import Tree, unflatten
 from flax_runtime.saving import CheckpointSaving
 
@@ -40,19 +37,8 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
     """Base of every Flax model; a model names its config, module and key map, and writes out `__call__`."""
 
     framework: ClassVar[str] = "flax"
-    config_class: ClassVar[type[PretrainedConfig]]
     module_class: ClassVar[Callable[..., nnx.Module]]
     """Called as `module_class(config, dtype=, param_dtype=, attend=, rngs=)`."""
-
-    keymap: KeyMap
-    base_model_prefix: ClassVar[str] = ""
-    """Attribute of the backbone in the module; empty for a backbone itself."""
-
-    may_be_fresh: ClassVar[tuple[str, ...]] = ()
-    """Paths of the backbone that a checkpoint may lack."""
-
-    implemented: ClassVar[Mapping[str, Any]] = {}
-    """Fields of the config whose other values mean a network that this class does not build."""
 
     load_report: LoadReport | None = None
     """What loading did; None for a model that was not loaded."""
@@ -135,7 +121,7 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
         UnknownArgumentError; a checkpoint that does not fit is refused before anything is allocated.
         """
         started = time.perf_counter()
-        location, config = locate_with_config(
+        location, config = located_with_config(
             cls, name, config, options, known=parameters(FlaxPreTrainedModel.from_pretrained)
         )
         checkpoint = open_checkpoint(
@@ -154,7 +140,7 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
         )
         model._read_generation_config(location)
         fitting = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
-        plan = plan_for(model, model._abstract, checkpoint, location, **fitting)
+        plan = plan_for(model, abstract_parameters(model._abstract), checkpoint, location, **fitting)
         arrays = fill(plan)
         if _do_init:
             warn_of_fresh(cls, plan, location.name)
@@ -172,29 +158,6 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
             return model, params
         model._params = params
         return model
-
-    @classmethod
-    def register_for_auto_class(cls, auto_class: str | type[AutoModel] = "AutoModel") -> None:
-        """Offers the class to an auto class of this name in this process, as `AutoModel.register` does.
-
-        Nothing about it goes into checkpoints. Raises InputError for a name that no auto class has, RegistrationError
-        when another class is registered for the same model type and task.
-        """
-        found = named_auto_class(auto_class) if isinstance(auto_class, str) else auto_class
-        if not (isinstance(found, type) and issubclass(found, AutoModel)):
-            raise InputError(f"{auto_class!r} is not an auto class such as 'AutoModel' or 'AutoModelForMaskedLM'.")
-        found.register(cls.config_class, cls)
-
-    @classmethod
-    def check_config(cls, config: object) -> None:
-        """Raises InputError for a config of another class, UnsupportedConfigError for a network not built here."""
-        if not isinstance(config, cls.config_class):
-            raise InputError(f"{cls.__name__} needs a {cls.config_class.__name__}, not a {type(config).__name__}.")
-        for field, value in cls.implemented.items():
-            if (found := getattr(config, field)) != value:
-                raise UnsupportedConfigError(
-                    f"{cls.__name__} is implemented for {field}={value!r} only; the config has {found!r}."
-                )
 
     def _set_up(self) -> None:
         """Everything that follows from config and types."""

@@ -9,12 +9,11 @@ Shapes: B batch, T query tokens, S key tokens, D hidden size, N heads, L layers,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any
 
 import jax
 from jaxtyping import Array, Float
 
+from automodels.runtime.outputs import ModelOutput
 from flax_runtime.cache import KVCache
 
 HiddenStates = tuple[Float[Array, "B T D"], ...] | None
@@ -28,47 +27,6 @@ CrossAttentions = tuple[Float[Array, "B N T E"], ...] | None
 
 DecoderStates = tuple[Float[Array, "B T _"], ...] | None
 """What enters each layer, and the last hidden state: L + 1 arrays; the last one may have a width of its own."""
-
-
-class ModelOutput:
-    """Base of all outputs: `out.logits`, `out["logits"]` and `out[0]` are the same; absent fields do not count."""
-
-    def keys(self) -> tuple[str, ...]:
-        """Names of the fields that are present."""
-        names = (field.name for field in dataclasses.fields(self))  # type: ignore[arg-type]  # subclasses are dataclasses
-        return tuple(name for name in names if getattr(self, name) is not None)
-
-    def values(self) -> tuple[Any, ...]:
-        """Fields that are present."""
-        return tuple(getattr(self, name) for name in self.keys())
-
-    def items(self) -> tuple[tuple[str, Any], ...]:
-        """(name, field) for the fields that are present."""
-        return tuple((name, getattr(self, name)) for name in self.keys())
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The field, or `default` where it is absent."""
-        return getattr(self, key) if key in self.keys() else default
-
-    def to_tuple(self) -> tuple[Any, ...]:
-        """Fields that are present, as `return_dict=False` gives them."""
-        return self.values()
-
-    def __getitem__(self, key: str | int | slice) -> Any:
-        if not isinstance(key, str):
-            return self.to_tuple()[key]
-        if key not in self.keys():
-            raise KeyError(key)
-        return getattr(self, key)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.keys())
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.keys()
-
-    def __len__(self) -> int:
-        return len(self.keys())
 
 
 @jax.tree_util.register_dataclass

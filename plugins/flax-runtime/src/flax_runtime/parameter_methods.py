@@ -12,11 +12,11 @@ from flax import nnx
 
 from automodels.config import PretrainedConfig
 from automodels.errors import InputError
+from automodels.runtime.numbers import positive
 from flax_runtime.building import Abstract, Build, draw, outline
 from flax_runtime.casting import cast_floating
 from flax_runtime.fitting import refuse_misfit, refuse_wrong
 from flax_runtime.keys import as_key
-from flax_runtime.numbers import positive
 from flax_runtime.parameters import Tree, flatten, unflatten
 from flax_runtime.resizing import resized, vocabulary_axes
 

@@ -6,36 +6,30 @@ Arrays leave the device one at a time, as the writer asks for them.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from automodels.arguments import parameters, refuse_unknown
-from automodels.checkpoint.config_file import CONFIG_NAME
 from automodels.checkpoint.keymap import TRANSPOSED, KeyMap, Layout
-from automodels.checkpoint.provenance import file_metadata, provenance
 from automodels.checkpoint.push import Pushed
-from automodels.checkpoint.push import push_to_hub as upload
 from automodels.checkpoint.sources import LazyTensor
-from automodels.checkpoint.writer import SaveReport, save_tensors
+from automodels.checkpoint.writer import SaveReport
 from automodels.errors import InputError, listed
-from automodels.plugins.entries import Plugin
-from flax_runtime.origin import plugin_of
+from automodels.runtime.classes import ModelClass
+from automodels.runtime.generation_files import WithGenerationConfig
+from automodels.runtime.saving import PUSH_OPTIONS, save_and_upload, save_model, upload_saved
 from flax_runtime.parameter_methods import ParameterMethods
 from flax_runtime.parameters import flatten
 
 Naming = Literal["hub", "flax"]
-_PUSH_OPTIONS = parameters(upload) - {"directory", "repo_id"}
 
 
-class CheckpointSaving(ParameterMethods):
+class CheckpointSaving(ParameterMethods, WithGenerationConfig, ModelClass):
     """A model's config and parameters as a checkpoint."""
 
-    keymap: KeyMap
     param_dtype: np.dtype
 
     def save_pretrained(
@@ -62,24 +56,27 @@ class CheckpointSaving(ParameterMethods):
         options are those of `push_to_hub`. Raises CheckpointMismatchError for params that do not fit, InputError,
         CheckpointWriteError, HubError.
         """
-        refuse_unknown("save_pretrained", push_options, _PUSH_OPTIONS, elsewhere=parameters(type(self).save_pretrained))
+        refuse_unknown("save_pretrained", push_options, PUSH_OPTIONS, elsewhere=parameters(type(self).save_pretrained))
         if not is_main_process:
             return None
         naming = naming or ("hub" if safe_serialization else "flax")
-        plugin = plugin_of(type(self))
         flat = flatten(self.params if params is None else self._checked(params))
-        report = save_tensors(
+        report = save_model(
+            type(self),
+            self._config,
             save_directory,
             tensors_of(flat, self.keymap, backbone=self.base_model_prefix, naming=naming),
+            architecture=type(self).__name__.removeprefix("Flax"),
+            dtypes={leaf.dtype.name for leaf in flat.values()},
+            dtype=self.param_dtype.name,
+            files=self._saved_files(),
             format="safetensors" if safe_serialization else "msgpack",
             naming=naming,
             max_shard_size=max_shard_size,
             variant=variant,
-            metadata=file_metadata(plugin),
-            files={CONFIG_NAME: self._saved_config(plugin, flat).encode(), **self._saved_files()},
         )
         if push_to_hub:
-            upload(save_directory, repo_id or Path(save_directory).resolve().name, **push_options)
+            upload_saved(save_directory, repo_id, push_options)
         return report
 
     def push_to_hub(self, repo_id: str, params: Mapping[str, Any] | None = None, **options: Any) -> Pushed:
@@ -88,23 +85,9 @@ class CheckpointSaving(ParameterMethods):
         Options are those of `save_pretrained` that concern the weights, and `commit_message`, `token`, `private`,
         `revision`, `tags`, `create_pr`, `card`. Raises InputError, HubError, MissingDependencyError.
         """
-        pushing = {name: options.pop(name) for name in list(options) if name in _PUSH_OPTIONS}
-        with tempfile.TemporaryDirectory() as scratch:
-            self.save_pretrained(scratch, params, **options)
-            return upload(scratch, repo_id, **pushing)
-
-    def _saved_config(self, plugin: Plugin | None, flat: Mapping[str, jax.Array]) -> str:
-        types = {leaf.dtype.name for leaf in flat.values()}
-        changes = {
-            "architectures": [type(self).__name__.removeprefix("Flax")],
-            "dtype": types.pop() if len(types) == 1 else self.param_dtype.name,
-            "automodels": provenance(plugin),
-        }
-        return self._config.copy_with(**changes).to_json_string()
-
-    def _saved_files(self) -> dict[str, bytes]:
-        """Files that belong beside the weights, by name."""
-        return {}
+        return save_and_upload(
+            lambda folder, **saving: self.save_pretrained(folder, params, **saving), repo_id, options
+        )
 
 
 def tensors_of(

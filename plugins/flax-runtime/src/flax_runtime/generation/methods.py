@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,23 +10,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from automodels.arguments import parameters, refuse_unknown
-from automodels.checkpoint.journal import current_path
-from automodels.checkpoint.locate import Location
-from automodels.errors import ConfigError, InputError
-from automodels.generation import GenerationConfig, lengths, resolved
-from automodels.generation.config import GENERATION_CONFIG_NAME
+from automodels.arguments import parameters
+from automodels.errors import InputError
+from automodels.generation import GenerationConfig
+from automodels.generation.calls import call_config, call_lengths, refuse_streaming_beams, streamed_text
+from automodels.generation.changes import padding
+from automodels.generation.prompts import Prompt
+from automodels.runtime.numbers import positive
 from flax_runtime.batching import bucket
 from flax_runtime.call_methods import CallMethods
 from flax_runtime.decoder_methods import DecoderMethods
 from flax_runtime.generation.batch import Call, Texts
 from flax_runtime.generation.loop import Forward, State, decode, prefill
 from flax_runtime.generation.options import NEVER, Numbers, Plan, numbers_of, plan_of
-from flax_runtime.generation.prompts import Prompt, checked_prompt
+from flax_runtime.generation.prompts import call_prompt
 from flax_runtime.generation.runs import Run
-from flax_runtime.generation.stop_texts import StopTexts, stop_texts
+from flax_runtime.generation.stop_texts import StopTexts, on_device, stop_texts
 from flax_runtime.keys import as_key
-from flax_runtime.numbers import positive
 
 Functions = Sequence[Callable[..., Any]]
 
@@ -36,11 +35,6 @@ class GenerationMethods(CallMethods, DecoderMethods):
     """Text generation, for a class that `generates`."""
 
     module_class: ClassVar[Callable[..., Any]]
-    generation_config: GenerationConfig | None = None
-    """Options of the checkpoint's `generation_config.json`; None where it has none. A call's own options win."""
-
-    _unusable: ConfigError | None = None
-    """What is wrong with the checkpoint's `generation_config.json`."""
 
     def generate(
         self,
@@ -106,11 +100,7 @@ class GenerationMethods(CallMethods, DecoderMethods):
         """
         size = positive("chunk_size", chunk_size)
         config = self._resolved(generation_config, options)
-        if config.num_beams > 1:
-            raise InputError(
-                f"num_beams is {config.num_beams}: beam search knows its first token only at the end.",
-                hints=["Call generate, or stream with num_beams=1."],
-            )
+        refuse_streaming_beams(config)
         run = self._run_of(
             input_ids, attention_mask, config, prng_key, logits_processor, stopping_criteria, tokenizer, params
         )
@@ -120,49 +110,21 @@ class GenerationMethods(CallMethods, DecoderMethods):
         self, prompt: str, tokenizer: Any, *, skip_special_tokens: bool = True, **options: Any
     ) -> Iterator[str]:
         """The text that follows a prompt, piece by piece, in whole characters; options are those of `stream`."""
-        if not isinstance(prompt, str):
-            raise InputError(f"stream_text continues one text, not a {type(prompt).__name__}.")
-        if not hasattr(tokenizer, "stream"):
-            raise InputError(
-                f"tokenizer is a {type(tokenizer).__name__}, which cannot decode token by token.",
-                hints=["Pass tokenizer=AutoTokenizer.from_pretrained(…), of automodels."],
-            )
-        ids = tokenizer.encode(prompt)
-        pieces = self.stream([ids], tokenizer=tokenizer, attention_mask=[[1] * len(ids)], **options)
-        return _texts(pieces, tokenizer.stream(skip_special_tokens=skip_special_tokens))
-
-    def _read_generation_config(self, location: Location) -> None:
-        """Takes over the checkpoint's `generation_config.json`; one that is unusable matters to generation only."""
-        if not self.generates:
-            return
-        location.fetch(GENERATION_CONFIG_NAME)
-        if not os.path.lexists(current_path(location.directory, GENERATION_CONFIG_NAME)):
-            return
-        try:
-            self.generation_config = GenerationConfig.from_pretrained(location)
-        except ConfigError as error:
-            self._unusable = error
-
-    def _saved_files(self) -> dict[str, bytes]:
-        """Files that belong beside the weights, by name."""
-        config = self.generation_config
-        return {} if config is None else {GENERATION_CONFIG_NAME: config.to_json_string().encode()}
+        return streamed_text(self.stream, prompt, tokenizer, options, skip_special_tokens=skip_special_tokens)
 
     def _resolved(self, given: GenerationConfig | None, options: Mapping[str, Any]) -> GenerationConfig:
         """The options of a call that can be obeyed."""
         self._check_generates()
-        if self._unusable is not None and self.generation_config is None:
-            raise self._unusable
-        elsewhere = (parameters(type(self).generate) | parameters(type(self).stream)) - options.keys()
-        refuse_unknown("generate", options, GenerationConfig.field_names(), elsewhere=elsewhere)
-        if given is not None and not isinstance(given, GenerationConfig):
-            raise InputError(f"generation_config is a {type(given).__name__}, not a GenerationConfig.")
         # transformers' Flax models always return an object; nothing but an explicit False asks for less.
-        said = {} if given is None else given.explicit()
-        default = {} if "return_dict_in_generate" in said else {"return_dict_in_generate": True}
-        config = resolved({**default, **options}, given=given, saved=self.generation_config, model=self._config)
-        config.check_vocabulary(self._config.vocab_size)
-        return config
+        return call_config(
+            options,
+            given=given,
+            saved=self.generation_config,
+            unusable=self._unusable,
+            model=self._config,
+            elsewhere=parameters(type(self).generate) | parameters(type(self).stream),
+            default={"return_dict_in_generate": True},
+        )
 
     def _run_of(  # noqa: PLR0917  # what generate takes
         self,
@@ -176,10 +138,10 @@ class GenerationMethods(CallMethods, DecoderMethods):
         params: Mapping[str, Any] | None,
     ) -> Run:
         vocabulary: int = self._config.vocab_size
-        prompt = self._prompt(input_ids, attention_mask, config)
+        prompt = call_prompt(input_ids, attention_mask, config, vocabulary)
         plan = plan_of(config, vocabulary, processors=processors, criteria=criteria)
         stops = stop_texts(tokenizer, config.stop_texts, vocabulary) if config.stop_texts else None
-        numbers = numbers_of(config, vocabulary, pad=_padding(config), stops=stops.table if stops else None)
+        numbers = numbers_of(config, vocabulary, pad=padding(config), stops=on_device(stops) if stops else None)
         most, texts = self._texts(prompt, config, prng_key, stops)
         padded = prompt.padded(texts.columns)
         slots = bucket(texts.columns + most, NEVER)
@@ -188,25 +150,11 @@ class GenerationMethods(CallMethods, DecoderMethods):
         go_on = functools.partial(self._decode_program, values, plan=plan)
         return Run(begin, go_on, Call(texts, numbers, plan), max_time=config.max_time)
 
-    def _prompt(self, input_ids: Any, attention_mask: Any, config: GenerationConfig) -> Prompt:
-        if input_ids is None:
-            if config.bos_token_id is None:
-                raise InputError("input_ids is missing, and there is no bos_token_id to begin with.")
-            input_ids = [[config.bos_token_id]]
-        return checked_prompt(
-            input_ids,
-            attention_mask,
-            vocab_size=self._config.vocab_size,
-            pad=config.pad_token_id,
-            ends=config.eos_token_ids,
-        )
-
     def _texts(
         self, prompt: Prompt, config: GenerationConfig, prng_key: Any, stops: StopTexts | None
     ) -> tuple[int, Texts]:
         """The most new tokens of a row, and what the programs know about the rows."""
-        positions = getattr(self._config, "max_position_embeddings", None)
-        bounds = [lengths(config, int(length), positions) for length in prompt.lengths]
+        bounds = call_lengths(config, prompt, self._config)
         width = bucket(prompt.width, NEVER)
         key = jax.random.key(self.seed) if prng_key is None else prng_key
         known: dict[str, Any] = {
@@ -262,13 +210,6 @@ class GenerationMethods(CallMethods, DecoderMethods):
         self._decode_program = jax.jit(self._decode, static_argnames="plan", donate_argnums=1)
 
 
-def _padding(config: GenerationConfig) -> int:
-    """The token behind the end of a row; where none is named the first that ends a row, as in transformers."""
-    if config.pad_token_id is not None:
-        return config.pad_token_id
-    return config.eos_token_ids[0] if config.eos_token_ids else 0
-
-
 def _keys(given: Any, rows: int) -> jax.Array:
     """One key, or one for each row."""
     array: Any = given if isinstance(given, jax.Array) else np.asarray(given)
@@ -279,11 +220,3 @@ def _keys(given: Any, rows: int) -> jax.Array:
         raise InputError(f"prng_key has {len(array)} keys for {rows} prompts.", hints=["Pass one key, or one each."])
     keys: jax.Array = array if is_typed else jax.random.wrap_key_data(jnp.asarray(array))
     return keys
-
-
-def _texts(pieces: Iterator[np.ndarray], stream: Any) -> Iterator[str]:
-    for piece in pieces:
-        if text := stream.push(piece[0].tolist()):
-            yield text
-    if text := stream.finish():
-        yield text

@@ -18,11 +18,12 @@ from jaxtyping import Array, Bool, Float, Int
 
 from automodels.errors import InputError
 from automodels.generation import GenerationConfig
+from automodels.generation.calls import checked_functions
+from automodels.generation.changes import banned_words, candidates, kept_tokens, switched_on
+from automodels.generation.words import Word, token_flags, word_arrays
 from flax_runtime.generation.processors import Words
-from flax_runtime.generation.scoring import switched_on
 
 NEVER = np.iinfo(np.int32).max
-_ANY = -1  # in place of a token before a word that is shorter than others
 _TOP_K_STEPS = 64  # top_k up to 64 shares a program, then up to 128, 256, …
 _WORD_STEPS = 4
 
@@ -108,8 +109,7 @@ def plan_of(
     criteria: Iterable[Callable[..., Any]] = (),
 ) -> Plan:
     """The plan for checked options; raises InputError for processors and criteria that are no functions."""
-    beams, ends = config.num_beams, len(config.eos_token_ids)
-    kept = 1 if beams == 1 else max(2, ends + 1)  # one more than the ends, so that a beam can always go on
+    beams, kept = config.num_beams, kept_tokens(config)
     top_k = max(config.top_k or 0, kept) if config.top_k and config.do_sample else 0
     return Plan(
         beams=beams,
@@ -121,7 +121,7 @@ def plan_of(
         kept=min(kept, vocab_size),
         top_k=min(_power_of_two(top_k, _TOP_K_STEPS), vocab_size) if top_k else 0,
         early_stopping=config.early_stopping if beams > 1 else False,
-        candidates=min(max(2, 1 + ends) * beams, beams * vocab_size) if beams > 1 else 0,
+        candidates=candidates(config, vocab_size) if beams > 1 else 0,
         returns_scores=config.output_scores,
         returns_logits=bool(config.output_logits),
     )
@@ -135,7 +135,6 @@ def numbers_of(
     ends = config.eos_token_ids
     start, factor = config.exponential_decay_length_penalty or (0, 1.0)
     kept = plan_of(config, vocab_size).kept
-    banned = [word for word in config.bad_words_ids or () if word not in [[end] for end in ends]]
     return Numbers(
         pad=_whole(pad),
         ends=_flags(ends, vocab_size),
@@ -159,17 +158,14 @@ def numbers_of(
             _flags(config.begin_suppress_tokens or (), vocab_size) if "begin_suppress_tokens" in on else None
         ),
         biased=_words(config.sequence_bias or ()) if "sequence_bias" in on else None,
-        banned=_words([(word, -np.inf) for word in banned]) if "bad_words_ids" in on else None,
+        banned=_words([(word, -np.inf) for word in banned_words(config)]) if "bad_words_ids" in on else None,
         stops=stops,
     )
 
 
 def _functions(what: str, given: Iterable[Any]) -> tuple[Callable[..., Any], ...]:
-    if not isinstance(given, list | tuple):
-        raise InputError(f"{what} is a {type(given).__name__}, not a list of functions.")
-    for one in given:
-        if not callable(one):
-            raise InputError(f"{what} has {one!r}, which is no function.")
+    functions = checked_functions(what, given)
+    for one in functions:
         try:
             hash(one)
         except TypeError as error:
@@ -177,7 +173,7 @@ def _functions(what: str, given: Iterable[Any]) -> tuple[Callable[..., Any], ...
                 f"{what} has a {type(one).__name__} that cannot be hashed, so its program cannot be found again.",
                 hints=["Pass a function, or give the class a __hash__ (a frozen dataclass has one)."],
             ) from error
-    return tuple(given)
+    return functions
 
 
 def _whole(value: int) -> Any:
@@ -190,24 +186,14 @@ def _real(value: float) -> Any:
 
 
 def _flags(tokens: Sequence[int], vocab_size: int) -> Any:
-    """[V] true at the tokens; those outside the vocabulary cannot occur."""
-    flags = np.zeros(vocab_size, bool)
-    flags[[token for token in tokens if token < vocab_size]] = True
-    return flags
+    return token_flags(tokens, vocab_size)
 
 
-def _words(words: Sequence[tuple[Sequence[int], float]]) -> Words:
-    """Sizes are rounded up, so that one word more compiles nothing; a row that is left over adds 0 to token 0."""
-    rows = _power_of_two(len(words), _WORD_STEPS)
+def _words(words: Sequence[Word]) -> Words:
+    """Sizes are rounded up, so that one word more compiles nothing."""
     length = _power_of_two(max((len(tokens) for tokens, _ in words), default=1), _WORD_STEPS)
-    before: Any = np.full((rows, length), _ANY, np.int32)
-    last: Any = np.zeros(rows, np.int32)
-    bias: Any = np.zeros(rows, np.float32)
-    for row, (tokens, value) in enumerate(words):
-        if len(tokens) > 1:
-            before[row, -(len(tokens) - 1) :] = tokens[:-1]
-        last[row], bias[row] = tokens[-1], value
-    return Words(before, last, bias)
+    arrays: Any = word_arrays(words, rows=_power_of_two(len(words), _WORD_STEPS), width=length)
+    return Words(*arrays)
 
 
 def _power_of_two(size: int, least: int) -> int:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from automodels.errors import InputError
-from automodels.generation import GenerationConfig
+from automodels.generation.changes import BEFORE_SAMPLING
 from flax_runtime.generation import processors, warpers
 
 if TYPE_CHECKING:
@@ -51,17 +51,10 @@ class Past(NamedTuple):
 Change = Callable[[jax.Array, Past, "Numbers", "Plan"], jax.Array]
 
 
-def switched_on(config: GenerationConfig) -> tuple[str, ...]:
-    """Names of the options that change scores, in order."""
-    changes = [name for name, is_on in _ON.items() if is_on(config)]
-    sampling = [name for name, is_on in _ON_SAMPLING.items() if config.do_sample and is_on(config)]
-    return (*changes, *sampling, *(["renormalize_logits"] if config.renormalize_logits else []))
-
-
 def changed(scores: Scores, past: Past, numbers: Numbers, plan: Plan) -> Scores:
     """Scores after all changes; those of the caller come before those of sampling."""
     for name in plan.changes:
-        if name in _ON:
+        if name in BEFORE_SAMPLING:
             scores = _CHANGES[name](scores, past, numbers, plan)
     for processor in plan.processors:
         ids, length = as_called(past)
@@ -72,7 +65,7 @@ def changed(scores: Scores, past: Past, numbers: Numbers, plan: Plan) -> Scores:
             )
         scores = given
     for name in plan.changes:
-        if name not in _ON:
+        if name not in BEFORE_SAMPLING:
             scores = _CHANGES[name](scores, past, numbers, plan)
     return scores
 
@@ -164,29 +157,6 @@ def _normalized(scores: jax.Array, past: Past, numbers: Numbers, plan: Plan) -> 
 
 
 # fmt: off
-_ON: Mapping[str, Callable[[GenerationConfig], bool]] = {
-    "sequence_bias":                    lambda config: config.sequence_bias is not None,
-    "repetition_penalty":               lambda config: (config.repetition_penalty or 1) != 1,
-    "no_repeat_ngram_size":             lambda config: bool(config.no_repeat_ngram_size),
-    "bad_words_ids":                    lambda config: config.bad_words_ids is not None,
-    "min_length":                       lambda config: bool(config.min_length or config.min_new_tokens),
-    "forced_bos_token_id":              lambda config: config.forced_bos_token_id is not None,
-    "forced_eos_token_id":              lambda config: config.forced_eos_token_id is not None,
-    "exponential_decay_length_penalty": lambda config: config.exponential_decay_length_penalty is not None,
-    "suppress_tokens":                  lambda config: bool(config.suppress_tokens),
-    "begin_suppress_tokens":            lambda config: bool(config.begin_suppress_tokens),
-}
-
-_ON_SAMPLING: Mapping[str, Callable[[GenerationConfig], bool]] = {
-    "temperature":                      lambda config: True,  # the one that people try values of
-    "top_k":                            lambda config: bool(config.top_k),
-    "top_p":                            lambda config: config.top_p is not None and config.top_p < 1,
-    "min_p":                            lambda config: bool(config.min_p),
-    "typical_p":                        lambda config: config.typical_p is not None and config.typical_p < 1,
-    "epsilon_cutoff":                   lambda config: bool(config.epsilon_cutoff),
-    "eta_cutoff":                       lambda config: bool(config.eta_cutoff),
-}
-
 _CHANGES: Mapping[str, Change] = {
     "sequence_bias":                    _sequence_bias,
     "repetition_penalty":               _repetition_penalty,

@@ -1,6 +1,6 @@
-"""The steps of `from_pretrained`, one function each.
+"""The steps of `from_pretrained` that need no framework, one function each.
 
-name → locate_with_config → open_checkpoint → plan_for → fill
+name → located_with_config → open_checkpoint → plan_for, and then the runtime fills what it has built
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast
 
-import jax
-import numpy as np
-
 from automodels.arguments import refuse_unknown
+from automodels.checkpoint.formats import Naming
 from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import OPTIONS, Location, locate, split_options
 from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
@@ -22,6 +20,7 @@ from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.stability import again_if_changed
 from automodels.config import PretrainedConfig
 from automodels.errors import CheckpointMismatchError, listed
+from automodels.runtime.classes import ModelClass
 
 logger = logging.getLogger("automodels")
 
@@ -30,8 +29,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 MANY_LAYERS = 512  # more than any published model has
 
 
-def locate_with_config(
-    model_class: Any,
+def located_with_config(
+    model_class: type[ModelClass],
     name: str | os.PathLike[str] | Location,
     config: PretrainedConfig | None,
     options: Mapping[str, Any],
@@ -76,30 +75,30 @@ def refuse_many_layers(config: PretrainedConfig, checkpoint: Checkpoint, locatio
 
 
 def plan_for(
-    model: Any,
-    abstract: Mapping[str, jax.ShapeDtypeStruct],
+    model: ModelClass,
+    abstract: Mapping[str, AbstractParameter],
     checkpoint: Checkpoint,
     location: Location,
     *,
     strict: bool,
     ignore_mismatched_sizes: bool,
+    keymap: KeyMap | None = None,
 ) -> Plan:
-    """Which tensor goes into which parameter; raises CheckpointMismatchError before anything is allocated."""
-    keymap: KeyMap = model.keymap
+    """Which tensor goes into which parameter; raises CheckpointMismatchError before anything is allocated.
+
+    `keymap` stands in for the model's, for tensors under whatever names it has.
+    """
     return make_plan(
         checkpoint,
-        {
-            path: AbstractParameter(shape=leaf.shape, dtype=np.dtype(leaf.dtype))
-            for path, leaf in abstract.items()
-        },
-        keymap,
+        abstract,
+        model.keymap if keymap is None else keymap,
         backbone=model.base_model_prefix,
         may_be_fresh=model.may_be_fresh,
         ignore_mismatched_sizes=ignore_mismatched_sizes,
         strict=strict,
         source=location.name,
-        naming=checkpoint.naming,
-    )  # fmt: skip
+        naming=checkpoint.naming if keymap is None else Naming.HUB,
+    )
 
 
 def warn_of_fresh(model_class: type, plan: Plan, source: str) -> None:

@@ -1,0 +1,80 @@
+"""OPT for sequences and for answers in a text.
+
+Shapes: B batch, T tokens, E width of the token embeddings, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from automodels.families.opt import OPTConfig
+from torch_heads.last_token import at_last_token
+from torch_heads.losses import check_problem_type, sequence_loss
+from torch_heads.opt import OPTModel, OPTPreTrainedModel
+from torch_heads.tasks import BackboneForQuestionAnswering
+from torch_runtime.cache import KVCache
+from torch_runtime.outputs import SequenceClassifierOutputWithPast
+
+OPTForQuestionAnswering = BackboneForQuestionAnswering.on(OPTModel)
+"""First and last token of an answer in a text; returns QuestionAnsweringModelOutput."""
+
+
+class OPTForSequenceClassification(OPTPreTrainedModel):
+    """A class, several labels, or a number for each sequence; returns SequenceClassifierOutputWithPast.
+
+    >>> import torch
+    >>> from torch_heads import OPTConfig, OPTForSequenceClassification
+    >>> sizes = dict(hidden_size=24, num_hidden_layers=2, ffn_dim=48, vocab_size=99, max_position_embeddings=32)
+    >>> model = OPTForSequenceClassification(OPTConfig(num_labels=3, **sizes)).eval()
+    >>> model(torch.tensor([[2, 31, 17]])).logits.shape  # [B, C]
+    torch.Size([1, 3])
+    """
+
+    def __init__(self, config: OPTConfig, **making: Any) -> None:
+        super().__init__(config, **making)
+        self.model = OPTModel(self.config, backend=self.backend_report)
+        self.score = nn.Linear(self.config.word_embed_proj_dim, self.config.num_labels, bias=False)
+        self.post_init()
+
+    @classmethod
+    def check_config(cls, config: object) -> None:
+        """As its base's; also raises UnsupportedConfigError for a `problem_type` that no loss is for."""
+        super().check_config(config)
+        check_problem_type(getattr(config, "problem_type", None))
+
+    def forward(  # noqa: PLR0917  # the order that transformers' arguments have
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        past_key_values: KVCache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        position_ids: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        head_mask: Tensor | None = None,
+    ) -> Any:
+        """As the backbone, with logits [B, C] of each last token that is no `pad_token_id`, and with `labels` the loss.
+
+        See `torch_heads.losses.sequence_loss`. Where embeddings stand in for ids, the last token is the last one that
+        the mask keeps. Raises InputError for several sequences of ids without a `pad_token_id` in the config.
+        """
+        output = self.model(
+            input_ids, attention_mask, past_key_values, inputs_embeds, use_cache, position_ids, output_attentions,
+            output_hidden_states, True, head_mask=head_mask,
+        )  # fmt: skip
+        states = at_last_token(output.last_hidden_state, input_ids, attention_mask, self.config.pad_token_id)
+        logits = self.score(states)
+        result = SequenceClassifierOutputWithPast(
+            loss=None if labels is None else sequence_loss(logits, labels, self.config.problem_type),
+            logits=logits,
+            past_key_values=output.past_key_values,
+            hidden_states=output.hidden_states,
+            attentions=output.attentions,
+        )
+        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
