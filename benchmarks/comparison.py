@@ -55,12 +55,14 @@ class Comparison:
                 sys.exit(f"The outputs of {name} and ours differ by {difference:.1e} of them: nothing to compare.")
 
 
-def options_of(title: str, environment: str, parts: Sequence[str], *, rounds: int) -> argparse.Namespace:
-    """The command's options; ends it where an interpreter or a part is not there."""
+def options_of(
+    title: str, environment: str, parts: Sequence[str], *, rounds: int, peers: Sequence[str] = ("flax", "torch")
+) -> argparse.Namespace:
+    """The command's options; ends it where an interpreter of a peer, or a part, is not there."""
     parser = argparse.ArgumentParser(description=title)
     made = Path(sys.prefix)  # where tox has put both
-    parser.add_argument("--flax-peer", metavar="PYTHON", default=str(made / "flax-peer" / "bin" / "python"))
-    parser.add_argument("--torch-peer", metavar="PYTHON", default=str(made / "torch-peer" / "bin" / "python"))
+    for peer in peers:
+        parser.add_argument(f"--{peer}-peer", metavar="PYTHON", default=str(made / f"{peer}-peer" / "bin" / "python"))
     parser.add_argument("--rounds", type=int, default=rounds, help="measurements of each")
     parser.add_argument("--processes", type=int, default=3, help="processes of each that load, or start")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
@@ -70,9 +72,9 @@ def options_of(title: str, environment: str, parts: Sequence[str], *, rounds: in
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no such part: {', '.join(unknown)}")
-    for python in (options.flax_peer, options.torch_peer):
+    for python in (getattr(options, f"{peer}_peer") for peer in peers):
         if not shutil.which(python):
-            parser.error(f"no interpreter at {python}: `tox run -e {environment}` makes both environments")
+            parser.error(f"no interpreter at {python}: `tox run -e {environment}` makes the environments")
     options.compile = options.compile and shutil.which("c++") is not None
     return options
 

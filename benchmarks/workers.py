@@ -75,6 +75,11 @@ class Worker:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
 
+    def most_resident(self) -> int:
+        """Bytes of memory that the process held at most, pages of mapped files included."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
     def peak(self, ask: Callable[[], Any]) -> tuple[Any, int]:
         """The answer, and how far anonymous memory rose meanwhile; watched from here, where its work cannot hide it."""
         before = highest = self.anonymous()
