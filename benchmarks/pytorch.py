@@ -24,7 +24,11 @@ FILES = {"bert": "hf_torch.py", "large": "hf_torch.py", "opt": "causal_hf_torch.
 CELLS = ((1, 128), (8, 128), (1, 512))
 PROMPT, NEW, BATCHES = 32, 128, (1, 8)
 OURS_COMPILED, STATIC, STATIC_COMPILED = "ours, compiled", "torch, static cache", "torch, static cache compiled"
-IMPORTS = {"torch": "import torch", "runtime": "import torch, torch_runtime.modeling", "heads": "import torch_heads.opt"}
+IMPORTS = {
+    "torch": "import torch",
+    "runtime": "import torch, torch_runtime.modeling",
+    "heads": "import torch_heads.opt",
+}
 
 
 class Bench(Comparison):

@@ -45,6 +45,14 @@ def model():
         (dict(input_ids=[[3]], stop_strings="x"), "stop_strings needs the tokenizer, and there is none"),
         (dict(input_ids=[[3]], stop_strings="x", tokenizer=3), "tokenizer is a int"),
         (dict(input_ids=[[3]], logits_processor=max), "logits_processor is a builtin_function_or_method, not a list"),
+        (
+            dict(input_ids=[[3]], logits_processor=[lambda ids: ids]),
+            r"logits_processor has .*which does not take \(ids, scores\)",
+        ),
+        (
+            dict(input_ids=[[3]], stopping_criteria=[abs]),
+            r"stopping_criteria has .*which does not take \(ids, scores\)",
+        ),
         (dict(input_ids=[[3]], stopping_criteria=[3]), "stopping_criteria has 3, which is no function"),
         (dict(input_ids=[[3]], do_sample=True, generator=7), "generator is a int, not a torch.Generator"),
         (dict(input_ids=[[3]], do_sample=True, generator=[torch.Generator()] * 2), "2 generators for 1 prompts"),
@@ -77,6 +85,8 @@ def test_an_unknown_argument_is_refused_with_the_nearest_name(model, name, guess
 
 
 def test_impossible_and_unimplemented_values_of_options_are_refused(model):
+    with pytest.raises(ConfigValueError, match="suppress_tokens has every token of the vocabulary"):
+        model.generate([[3]], suppress_tokens=list(range(31)))
     with pytest.raises(ConfigValueError, match="temperature"):
         model.generate([[3]], do_sample=True, temperature=0.0)
     with pytest.raises(ConfigValueError, match="31 in suppress_tokens: outside a vocabulary of 31"):

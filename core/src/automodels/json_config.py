@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
@@ -38,6 +39,7 @@ class _Derived:
 DERIVED: Any = _Derived()
 """Default of a field that follows from others (see `JsonConfig.derive`) unless it is given; null means not given."""
 
+_ALTERNATIVE = re.compile(r"(constrained-)?(int|float|str|bool)|(list|tuple|dict|function)[-\[].*")
 _warned: set[str] = set()
 
 
@@ -294,5 +296,11 @@ def _value_error(kind: type[JsonConfig], error: ValidationError) -> ConfigValueE
 
 def _lines(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False):
-        place = ".".join(str(part) for part in problem["loc"]) or "a key"
+        field, *inside = problem["loc"] or ("a key",)
+        # Of alternatives, pydantic names the one that it tried: no place in the file.
+        place = ".".join(str(part) for part in (field, *inside) if part is field or not _is_alternative(part))
         yield f"    {place} is {shown(problem['input'])}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+
+
+def _is_alternative(part: str | int) -> bool:
+    return isinstance(part, str) and _ALTERNATIVE.fullmatch(part) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -60,14 +61,32 @@ def call_lengths(config: GenerationConfig, prompt: Prompt, model: PretrainedConf
     return [lengths(config, int(length), positions) for length in prompt.lengths]
 
 
-def checked_functions(what: str, given: Functions) -> tuple[Callable[..., Any], ...]:
-    """The caller's functions; raises InputError for anything that is no list of them."""
+def checked_functions(what: str, given: Functions, *named: str) -> tuple[Callable[..., Any], ...]:
+    """The caller's functions of (ids, scores), and of `named` arguments.
+
+    Raises InputError for anything that is no list of such functions.
+    """
     if not isinstance(given, list | tuple):
         raise InputError(f"{what} is a {type(given).__name__}, not a list of functions.")
     for one in given:
         if not callable(one):
             raise InputError(f"{what} has {one!r}, which is no function.")
+        if not _takes(one, named):
+            wanted = ", ".join(("ids", "scores", *(f"{name}=" for name in named)))
+            raise InputError(f"{what} has {one!r}, which does not take ({wanted}).")
     return tuple(given)
+
+
+def _takes(function: Callable[..., Any], named: Iterable[str]) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # of a function in C nothing is known
+        return True
+    try:
+        signature.bind(None, None, **dict.fromkeys(named))
+    except TypeError:
+        return False
+    return True
 
 
 def refuse_streaming_beams(config: GenerationConfig) -> None:

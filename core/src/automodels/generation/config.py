@@ -267,7 +267,7 @@ class GenerationConfig(JsonConfig):
         return {name: reason for name, reason in reasons.items() if self._is_set(name)}
 
     def check_vocabulary(self, vocab_size: int) -> None:
-        """Raises ConfigValueError, naming all, when options name tokens outside a vocabulary.
+        """Raises ConfigValueError, naming all, when options name tokens outside a vocabulary, or leave none of it.
 
         Tokens that end, begin or fill a sequence may lie outside: they are only compared with.
         """
@@ -275,6 +275,8 @@ class GenerationConfig(JsonConfig):
         if outside:
             named = ", ".join(f"{token} in {name}" for name, token in outside[:8])
             raise self.impossible(f"{named}: outside a vocabulary of {vocab_size}")
+        if len(set(self.suppress_tokens or ())) == vocab_size:
+            raise self.impossible("suppress_tokens has every token of the vocabulary")
 
     def _check_lengths(self) -> None:
         """Bounds that are both set; the default of `max_length` is none, since it does not count the prompt."""

@@ -164,7 +164,7 @@ def numbers_of(
 
 
 def _functions(what: str, given: Iterable[Any]) -> tuple[Callable[..., Any], ...]:
-    functions = checked_functions(what, given)
+    functions = checked_functions(what, given, "cur_len")
     for one in functions:
         try:
             hash(one)
