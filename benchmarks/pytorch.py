@@ -122,7 +122,7 @@ class Bench(Comparison):
 
     def _add(self, what: str, found: Mapping[str, list[float]], compiled: str, goal: str) -> None:
         """What runs as it is against the same, and what is compiled against what is compiled."""
-        middle = self.add(what, found, {name: goal for name in (TORCH, STATIC)})
+        middle = self.add(what, found, dict.fromkeys((TORCH, STATIC), goal))
         if OURS_COMPILED in middle:
             self.figures[f"{what}, {compiled} / ours, compiled{goal}"] = middle[compiled] / middle[OURS_COMPILED]
 
