@@ -141,8 +141,6 @@ def make_masks(folder: Path) -> None:
         given = inputs(model.config)
         batch, tokens = given["input_ids"].shape
         mask = (rng.random((batch, tokens, tokens)) < 0.6).astype(np.int64)
-        if model.config.is_decoder:
-            mask = np.tril(mask)  # transformers takes such a mask as it is; ours hides later tokens from decoders
         mask[:, range(tokens), range(tokens)] = 1  # every query sees itself: what it would see else is not defined
         heads = rng.random((model.config.num_hidden_layers, model.config.num_attention_heads)).astype(np.float32)
         heads[0, 0] = 0 if heads.size > 1 else 0.5

@@ -125,6 +125,26 @@ def test_flax_and_torch_compute_the_same(case):
         np.testing.assert_allclose(array[counted], expected[counted], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("case", ["bert_tasks/causal_lm_odd", "opt_gptneo/opt", "opt_gptneo/neo"])
+def test_a_mask_for_each_token_says_the_same_in_both(case):
+    """It stands in place of causality: some tokens see later ones, and miss earlier ones."""
+    ids = given(case)["input_ids"]
+    batch, tokens = ids.shape
+    mask = np.random.default_rng(0).integers(0, 2, (batch, tokens, tokens))
+    mask[:, range(tokens), range(tokens)] = 1  # a token that sees nothing means nothing
+    places = np.broadcast_to(np.arange(tokens), ids.shape)
+
+    in_flax = loaded(case, "flax")(ids, attention_mask=mask, position_ids=places).logits
+    with torch.no_grad():
+        tensors = {"attention_mask": torch.from_numpy(mask), "position_ids": torch.from_numpy(places.copy())}
+        in_torch, causal = (
+            loaded(case, "torch")(torch.from_numpy(ids).long(), **given).logits.numpy() for given in (tensors, {})
+        )
+
+    np.testing.assert_allclose(in_torch, in_flax, rtol=1e-5, atol=1e-5)
+    assert np.abs(in_torch - causal).max() > 1e-3
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_what_torch_saves_flax_loads_bit_by_bit(case, tmp_path):
     loaded(case, "torch").save_pretrained(tmp_path, max_shard_size="1KB")

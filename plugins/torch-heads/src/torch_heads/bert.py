@@ -21,8 +21,9 @@ from automodels.families.bert import SPELLING, TIED, BertConfig
 from torch_runtime.activations import ACTIVATIONS
 from torch_runtime.attention import AttentionFunction, attention_weights, weighted_values
 from torch_runtime.cache import KVCache, new_cache
+from torch_runtime.decoding import causal_call
 from torch_runtime.inputs import checked_tokens, per_layer
-from torch_runtime.masks import causal_mask, checked_mask, combined, padding_mask
+from torch_runtime.masks import checked_mask, padding_mask
 from torch_runtime.modeling import TorchPreTrainedModel
 from torch_runtime.outputs import BaseModelOutputWithPoolingAndCrossAttentions
 from torch_runtime.pruning import PrunableHeads, kept_heads
@@ -258,8 +259,8 @@ class BertModel(BertPreTrainedModel):
 
         Whole numbers [B, T]: `input_ids`, or `inputs_embeds` [B, T, D] in their place; `token_type_ids`, the segment
         (default 0); `position_ids` (default 0, 1, …, behind what the cache holds). `attention_mask` is 0 for padding:
-        [B, S], S counting past tokens too, or [B, T, S] for each query. `head_mask` [N] or [L, N] scales attention
-        heads. Decoders that attend to an encoder take `encoder_hidden_states` [B, E, W] and `encoder_attention_mask`
+        [B, S], S counting past tokens too; or [B, T, S] says for each token what it sees, in decoders instead of
+        causality. `head_mask` [N] or [L, N] scales attention heads. Decoders that attend to an encoder take `encoder_hidden_states` [B, E, W] and `encoder_attention_mask`
         [B, E]. `past_key_values` is written into and returned; `use_cache` makes one (default: the config's, for
         decoders). The other flags default to the config's. Raises InputError for inputs that do not fit.
         """
@@ -312,13 +313,12 @@ class BertModel(BertPreTrainedModel):
         if encoder_hidden_states is not None and not self.config.add_cross_attention:
             raise InputError("encoder_hidden_states is given; the model has no cross attention.")
         given = checked_mask(attention_mask, batch, tokens, past + tokens)
-        padding = None if given is None else padding_mask(given)
-        is_causal = self.config.is_decoder and padding is None and past == 0
-        causal = None
-        if self.config.is_decoder and not is_causal and tokens > 1:
-            causal = causal_mask(tokens, past + tokens, words.device, past)
+        if self.config.is_decoder:
+            mask, is_causal = causal_call(given, tokens, past, words.device)
+        else:
+            mask, is_causal = None if given is None else padding_mask(given), False
         return Call(
-            mask=combined(padding, causal),
+            mask=mask,
             is_causal=is_causal,
             encoder_hidden_states=encoder_hidden_states,
             encoder_mask=None if encoder_attention_mask is None else padding_mask(encoder_attention_mask),

@@ -24,7 +24,7 @@ from torch_runtime.attention import AttentionFunction, attention_weights, weight
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call, kept_states
 from torch_runtime.inputs import check_values, checked_tokens, per_layer
-from torch_runtime.masks import causal_mask, checked_mask, combined, window_mask
+from torch_runtime.masks import causal_mask, checked_mask, combined, last_seen, window_mask
 from torch_runtime.modeling import TorchPreTrainedModel
 from torch_runtime.outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
@@ -187,10 +187,10 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
 
         Whole numbers [B, T]: `input_ids`, or `inputs_embeds` [B, T, D] in their place; `token_type_ids`, tokens whose
         embeddings are added; `position_ids` (default 0, 1, …, behind what the cache holds; padding on the left counts
-        unless they say otherwise). `attention_mask` is 0 for padding: [B, S], S counting past tokens too, or [B, T, S]
-        for each query. `head_mask` [N] or [L, N] scales attention heads. `past_key_values` is written into and
-        returned; `use_cache` makes one (default: the config's; never in training). The other flags default to the
-        config's. Raises InputError for inputs that do not fit.
+        unless they say otherwise). `attention_mask` is 0 for padding: [B, S], S counting past tokens too; or [B, T, S]
+        says for each token what it sees, instead of causality. `head_mask` [N] or [L, N] scales attention heads.
+        `past_key_values` is written into and returned; `use_cache` makes one (default: the config's; never in
+        training). The other flags default to the config's. Raises InputError for inputs that do not fit.
         """
         config = self.config
         shown = config.output_attentions if output_attentions is None else output_attentions
@@ -244,6 +244,8 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         window, keys = self.config.window_size, past + tokens
         if keys <= window:  # the window hides nothing
             return {"global": everything, "local": everything}
+        if mask is not None and attention_mask is not None and attention_mask.dim() == 3:
+            return {"global": everything, "local": Seen(mask=last_seen(mask, window))}
         if tokens == 1 and not shown:  # one query has one window: the other keys are not looked at in the first place
             near = None if mask is None else mask[..., -window:]
             return {"global": everything, "local": Seen(mask=near, last=window)}

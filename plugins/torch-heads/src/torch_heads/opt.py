@@ -230,10 +230,10 @@ class OPTModel(OPTPreTrainedModel):
 
         Whole numbers [B, T]: `input_ids`, or `inputs_embeds` [B, T, E] in their place; `position_ids`, which count
         from 0 the tokens that the mask keeps unless they are given, −1 being for padding. `attention_mask` is 0 for
-        padding: [B, S], S counting past tokens too, or [B, T, S] for each query, over which positions do not count.
-        `head_mask` [N] or [L, N] scales attention heads. `past_key_values` is written into and returned; `use_cache`
-        makes one (default: the config's; never in training). The other flags default to the config's. Raises
-        InputError for inputs that do not fit.
+        padding: [B, S], S counting past tokens too; or [B, T, S] says for each token what it sees, instead of
+        causality, and positions do not count over it. `head_mask` [N] or [L, N] scales attention heads.
+        `past_key_values` is written into and returned; `use_cache` makes one (default: the config's; never in
+        training). The other flags default to the config's. Raises InputError for inputs that do not fit.
         """
         config, table = self.config, self.decoder.embed_tokens
         shown = config.output_attentions if output_attentions is None else output_attentions

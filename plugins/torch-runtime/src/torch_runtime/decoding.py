@@ -17,10 +17,13 @@ def causal_call(
 ) -> tuple[Tensor | None, bool]:
     """The mask of a call of T tokens behind `past` ones, and whether causality alone stands in for it.
 
-    `attention_mask` is checked, and None where nothing is padding. Kernels are quickest without a mask: one new token
-    sees all before it, and without a past causality is something they know.
+    `attention_mask` is checked, and None where nothing is padding; [B, T, S] says for each query what it sees, and
+    nothing else is asked. Kernels are quickest without a mask: one new token sees all before it, and without a past
+    causality is something they know.
     """
     padding = None if attention_mask is None else padding_mask(attention_mask)
+    if attention_mask is not None and attention_mask.dim() == 3:
+        return padding, False
     if padding is None and past == 0:
         return None, tokens > 1
     causal = causal_mask(tokens, past + tokens, device, past) if tokens > 1 else None

@@ -30,6 +30,12 @@ def window_mask(queries: int, keys: int, window: int, device: torch.device, offs
     return (torch.arange(keys, device=device)[None] > places[:, None] - window)[None, None]
 
 
+def last_seen(mask: Tensor, window: int) -> Tensor:
+    """Of the keys that each query sees in a mask [B, 1, T, S] the last `window`."""
+    seen = mask.cumsum(dim=-1)
+    return mask & (seen > seen[..., -1:] - window)
+
+
 def combined(*masks: Tensor | None) -> Tensor | None:
     """True where all of the masks are; None stands for a mask that hides nothing."""
     given = [mask for mask in masks if mask is not None]
@@ -42,7 +48,10 @@ def combined(*masks: Tensor | None) -> Tensor | None:
 
 
 def checked_mask(attention_mask: Tensor | None, batch: int, queries: int, keys: int) -> Tensor | None:
-    """The mask, if it is [B, S] or [B, T, S] for `keys` S, and hides something."""
+    """The mask, if it is [B, S] or [B, T, S] for `keys` S, and hides something.
+
+    One for each query stays: to a decoder, seeing everything means more than no mask does.
+    """
     if attention_mask is None:
         return None
     if tuple(attention_mask.shape) not in ((batch, keys), (batch, queries, keys)):
@@ -51,5 +60,5 @@ def checked_mask(attention_mask: Tensor | None, batch: int, queries: int, keys: 
             f"{[batch, queries, keys]}, past tokens included."
         )
     # Kernels are quicker without a mask; looking is free where it waits for no device.
-    can_look = attention_mask.device.type == "cpu" and not torch.compiler.is_compiling()
+    can_look = attention_mask.dim() == 2 and attention_mask.device.type == "cpu" and not torch.compiler.is_compiling()
     return None if can_look and bool(attention_mask.all()) else attention_mask
