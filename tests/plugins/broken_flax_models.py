@@ -169,6 +169,17 @@ class TestCacheWhosePositionsStandStill(BertConformance):
     catches = ("test_a_cache_gives_what_the_whole_text_gives",)
 
 
+class TestDecoderThatIsCausalWhateverTheMask(BertConformance):
+    class model_class(FlaxBertForCausalLM):
+        def apply(self, inputs, **options):
+            mask = inputs["attention_mask"]
+            return super().apply({**inputs, "attention_mask": mask[:, -1] if mask.ndim == 3 else mask}, **options)
+
+    fields: ClassVar = {**BertConformance.fields, "is_decoder": True}
+    cache = True
+    catches = ("test_a_mask_for_each_token_says_what_it_sees",)
+
+
 class TestGradientOfOneArrayThatIsStopped(BertConformance):
     class model_class(FlaxBertModel):
         def apply(self, inputs, *, params=None, **options):

@@ -108,6 +108,25 @@ class CallTests(FlaxSubject):
             what = f"tokens {start} to {end} with a cache: {name}"
             assert_array_close(np.asarray(output[name]), expected, self.tolerances["float32"], what)
 
+    def test_a_mask_for_each_token_says_what_it_sees(self, model: Any, inputs: Any, outputs: Any) -> None:
+        """Beam search needs it: the beams of a prompt stand side by side in its cache, each with its own past."""
+        if not self.cache:
+            pytest.skip("declared: cache = False")
+        ids = inputs["input_ids"]
+        batch, tokens = ids.shape
+        name = next(iter(outputs))
+        causal = np.broadcast_to(np.tril(np.ones((tokens, tokens), np.int32)), (batch, tokens, tokens))
+        fewer = causal.copy()
+        fewer[:, -1, 0] = 0
+
+        same, other = (
+            np.asarray(self.driver.run(model, {**inputs, "attention_mask": mask})[name]) for mask in (causal, fewer)
+        )
+
+        assert_array_close(same, outputs[name], self.tolerances["float32"], f"masked as causality does: {name}")
+        assert_array_close(other[:, :-1], outputs[name][:, :-1], self.tolerances["float32"], f"other tokens: {name}")
+        assert not np.allclose(other[:, -1], outputs[name][:, -1]), f"the last token still sees the first: {name}"
+
     def reversed_rows(self, expected: Any, inputs: Any) -> Any:
         """Outputs for the rows in reverse: as they are, where an output has several rows for each of the batch."""
         batch = len(inputs["input_ids"])
