@@ -17,6 +17,7 @@ from automodels.config import PretrainedConfig
 from automodels.loading import decide, model_class_of
 from automodels.plugins.catalog import load_catalog
 from automodels.plugins.entries import Entry
+from automodels.plugins.resolve import Resolution
 from automodels.testing.conformance.driver import Array, Driver
 
 ROWS, TOKENS = 3, 7  # odd, different, and small: what mixes up axes shows
@@ -51,6 +52,9 @@ class Subject:
 
     float32_outputs: ClassVar[tuple[str, ...]] = ()
     """Outputs that are float32 whatever the model computes in."""
+
+    index_outputs: ClassVar[tuple[str, ...]] = ()
+    """Outputs that are whole numbers, such as places of tokens."""
 
     attentions: ClassVar[bool] = True
     hidden_states: ClassVar[bool] = True
@@ -96,12 +100,22 @@ class Subject:
         """The model class, imported now if it was declared by model type and task."""
         if self.model_class is not None:
             return self.model_class
+        return self.once("class", lambda: model_class_of(self.resolution))
+
+    @property
+    def resolution(self) -> Resolution:
+        """How the declared model type and task lead to a class."""
         asked = {"model_type": self.model_type}
-        return self.once("class", lambda: model_class_of(decide(asked, self.task, self.driver.framework, self.plugin)))
+        found: Resolution = self.once(
+            "resolution", lambda: decide(asked, self.task, self.driver.framework, self.plugin)
+        )
+        return found
 
     @property
     def entry(self) -> Entry | None:
-        """The entry of an installed plugin that names the class, if there is one."""
+        """The entry of an installed plugin that leads to the class, if there is one."""
+        if self.model_class is None and self.model_type:
+            return self.resolution.entry  # which may name no class, but a head that stands on any backbone
         found = self.tested
         names = (found, f"{found.__module__}:{found.__qualname__}")
         return next((entry for entry in load_catalog().entries if entry.model in names), None)
