@@ -51,6 +51,7 @@ def visit(namespace: dict[str, Any]) -> None:
     environment.pop("COLUMNS", None)
     namespace["_page"] = here, os.getcwd(), dict(os.environ), list(sys.path), environment
     os.chdir(here)
+    os.mkdir("site")  # Python remembers that a directory on its path was not there
     for name in [name for name in os.environ if name.startswith("AUTOMODELS_")]:
         del os.environ[name]
     sys.path.insert(0, environment["PYTHONPATH"])
