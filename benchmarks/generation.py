@@ -56,7 +56,7 @@ class Bench(Comparison):
                     what = f"greedy {title}, batch {batch}"
                     asks = self._generate(workers, what, batch, beams=1)
                     memory = {"copy": bandwidth.copying, "read": bandwidth.reading}
-                    found = alternate(asks | memory, rounds=self.options.rounds)
+                    found = alternate(asks | memory, rounds=self.options.rounds, warm=0)
                     pace = medians({name: found.pop(name) for name in memory})
                     middle = self._tokens_per_second(what, found, batch)
                     if batch == 1:
@@ -69,8 +69,7 @@ class Bench(Comparison):
                 for batch in BATCHES:
                     what = f"{BEAMS} beams {title}, batch {batch}"
                     asks = self._generate(workers, what, batch, beams=BEAMS)
-                    rounds = max(3, self.options.rounds // 2)
-                    self._tokens_per_second(what, alternate(asks, rounds=rounds), batch)
+                    self._tokens_per_second(what, alternate(asks, rounds=min(3, self.options.rounds), warm=0), batch)
 
     def prompts(self) -> None:
         """Twenty prompts of different lengths, from the start of a process."""
@@ -126,7 +125,7 @@ class Bench(Comparison):
     def _generate(
         self, workers: Mapping[str, Worker], what: str, batch: int, beams: int
     ) -> dict[str, Callable[[], float]]:
-        """Who generates, after all have shown that they generate the same."""
+        """Who generates, after all have shown that they generate the same, and are warm."""
         more: dict[str, tuple[str, dict[str, Any]]] = {
             OURS: (OURS, {}),
             FLAX: (FLAX, {}),
