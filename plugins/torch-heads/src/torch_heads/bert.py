@@ -22,7 +22,7 @@ from torch_runtime.activations import ACTIVATIONS
 from torch_runtime.attention import AttentionFunction, attention_weights, weighted_values
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call
-from torch_runtime.inputs import checked_tokens, per_layer
+from torch_runtime.inputs import checked_tokens, looked_up, per_layer
 from torch_runtime.masks import checked_mask, padding_mask
 from torch_runtime.modeling import TorchPreTrainedModel
 from torch_runtime.outputs import BaseModelOutputWithPoolingAndCrossAttentions
@@ -61,12 +61,12 @@ class BertEmbeddings(nn.Module):
         positions = (
             rows(self.position_embeddings, past, past + tokens, words.device)
             if position_ids is None
-            else self.position_embeddings(position_ids)
+            else looked_up("position_ids", position_ids, self.position_embeddings)
         )
         segments = (
             rows(self.token_type_embeddings, 0, 1, words.device)
             if token_type_ids is None
-            else self.token_type_embeddings(token_type_ids)
+            else looked_up("token_type_ids", token_type_ids, self.token_type_embeddings)
         )
         x: Tensor = self.dropout(self.LayerNorm(words + segments + positions))
         return x

@@ -46,10 +46,12 @@ def attention_weights(
     is_causal: bool = False,
     scale: float | None = None,
 ) -> Tensor:
-    """[B, N, T, S] softmax of the scores in float32; a row whose keys are all masked is uniform."""
+    """[B, N, T, S] softmax of the scores in float32 at least; a row whose keys are all masked is uniform."""
     if q.dtype == torch.float16:  # products may lie beyond its range, those of GPT-Neo do
         q, k = q.float(), k.float()
-    scores = torch.matmul(q, k.transpose(-1, -2)).float() * (q.shape[-1] ** -0.5 if scale is None else scale)
+    scores = torch.matmul(q, k.transpose(-1, -2))
+    scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    scores = scores * (q.shape[-1] ** -0.5 if scale is None else scale)
     if bias is not None:
         scores = scores + bias
     if is_causal:

@@ -58,6 +58,15 @@ def check_values(name: str, ids: Tensor, rows: int, *, first: int = 0) -> None:
         )
 
 
+def looked_up(name: str, ids: Tensor, table: nn.Embedding) -> Tensor:
+    """[..., D] rows of a table for ids; raises InputError for ids that are no whole numbers, or outside the table."""
+    if ids.is_floating_point() or ids.dtype == torch.bool:
+        raise InputError(f"{name} holds {ids.dtype}, not whole numbers.")
+    check_values(name, ids, table.num_embeddings)
+    rows: Tensor = table(ids)
+    return rows
+
+
 def per_layer(head_mask: Tensor | None, layers: int, heads: int) -> list[Tensor | None]:
     """[N] for each layer, from [N] or [L, N]; None where no mask is given. Raises InputError for another shape."""
     if head_mask is None:

@@ -35,6 +35,7 @@ from torch_runtime.flax_names import flax_keymap
 from torch_runtime.generation.methods import GenerationMethods
 from torch_runtime.initialising import InitMethods, is_initialising, no_init_weights, refresh
 from torch_runtime.mask_methods import MaskMethods
+from torch_runtime.calling import refuse_unknown_arguments
 from torch_runtime.memory_hooks import MemoryHooks
 from torch_runtime.offloading import dispatch, offload_files, offload_fresh, on_disk
 from torch_runtime.parameters import abstract_parameters, held
@@ -100,6 +101,12 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         names = [name.removeprefix(f"{self.base_model_prefix}.") for name in held(self)]
         # A backbone whose family names no prefix: this is what heads that stand on any backbone call it.
         prefix = "" if any(name.startswith("backbone.") for name in names) else "backbone."
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """What `forward` returns, its hooks run; raises UnknownArgumentError for an argument that it does not take."""
+        if not torch.compiler.is_compiling():
+            refuse_unknown_arguments(type(self), options)
+        return super().__call__(*inputs, **options)
+
         self.keymap = KeyMap.same(names, **{"prefix": prefix, **self.spelling})
 
     @classmethod
