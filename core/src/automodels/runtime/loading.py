@@ -19,7 +19,7 @@ from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
 from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.stability import again_if_changed
 from automodels.config import PretrainedConfig
-from automodels.errors import CheckpointMismatchError, listed
+from automodels.errors import CheckpointMismatchError, InputError, listed
 from automodels.runtime.classes import ModelClass
 
 logger = logging.getLogger("automodels")
@@ -44,13 +44,28 @@ def located_with_config(
     """
     where, overrides = split_options(options)
     location = locate(name, **where)
-    config_class = model_class.config_class
     if config is None:
-        config = config_class.from_dict(location.config, name_or_path=location.name)
+        config = model_class.config_class.from_dict(location.config, name_or_path=location.name)
+    return location, overridden(model_class, config, overrides, known=known)
+
+
+def overridden(
+    model_class: type[ModelClass],
+    config: PretrainedConfig | None,
+    overrides: Mapping[str, Any],
+    *,
+    known: Collection[str],
+) -> PretrainedConfig:
+    """A copy of the config with other fields; errors are those of `located_with_config`, InputError without a config.
+
+    `known` are arguments that may have been meant.
+    """
+    if config is None:
+        raise InputError(f"{model_class.__name__} needs config=…: there is no checkpoint that it could be read from.")
     model_class.check_config(config)
-    elsewhere = {*known, *OPTIONS, "framework", "plugin"}
-    refuse_unknown(model_class.__name__, overrides, config_class.field_names(), elsewhere=elsewhere)
-    return location, config.copy_with(**overrides)
+    elsewhere = {*known, *OPTIONS, "framework", "plugin"} - overrides.keys()
+    refuse_unknown(model_class.__name__, overrides, model_class.config_class.field_names(), elsewhere=elsewhere)
+    return config.copy_with(**overrides)
 
 
 def again_if_saved(load: F) -> F:
@@ -65,12 +80,12 @@ def again_if_saved(load: F) -> F:
     return cast("F", loading)
 
 
-def refuse_many_layers(config: PretrainedConfig, checkpoint: Checkpoint, location: Location) -> None:
+def refuse_many_layers(config: PretrainedConfig, checkpoint: Checkpoint, source: str) -> None:
     """Each layer has a tensor at least; checked first, because building many layers takes long, even without values."""
     layers = getattr(config, "num_hidden_layers", 0)
     if layers > max(len(checkpoint), MANY_LAYERS):
         raise CheckpointMismatchError(
-            f"The config of {location.name} has {layers} layers; its weight files have {len(checkpoint)} tensors."
+            f"The config of {source} has {layers} layers; its weight files have {len(checkpoint)} tensors."
         )
 
 
@@ -78,7 +93,7 @@ def plan_for(
     model: ModelClass,
     abstract: Mapping[str, AbstractParameter],
     checkpoint: Checkpoint,
-    location: Location,
+    source: str,
     *,
     strict: bool,
     ignore_mismatched_sizes: bool,
@@ -86,7 +101,7 @@ def plan_for(
 ) -> Plan:
     """Which tensor goes into which parameter; raises CheckpointMismatchError before anything is allocated.
 
-    `keymap` stands in for the model's, for tensors under whatever names it has.
+    `source` names it in errors; `keymap` stands in for the model's, for tensors under whatever names it has.
     """
     return make_plan(
         checkpoint,
@@ -96,7 +111,7 @@ def plan_for(
         may_be_fresh=model.may_be_fresh,
         ignore_mismatched_sizes=ignore_mismatched_sizes,
         strict=strict,
-        source=location.name,
+        source=source,
         naming=checkpoint.naming if keymap is None else Naming.HUB,
     )
 

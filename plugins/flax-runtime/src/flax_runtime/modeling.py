@@ -127,7 +127,7 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
         checkpoint = open_checkpoint(
             location, variant=variant, use_safetensors=use_safetensors, from_pt=from_pt, from_flax=from_flax
         )
-        refuse_many_layers(config, checkpoint, location)
+        refuse_many_layers(config, checkpoint, location.name)
         model = cls(
             config,
             input_shape,
@@ -140,7 +140,7 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
         )
         model._read_generation_config(location)
         fitting = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
-        plan = plan_for(model, abstract_parameters(model._abstract), checkpoint, location, **fitting)
+        plan = plan_for(model, abstract_parameters(model._abstract), checkpoint, location.name, **fitting)
         arrays = fill(plan)
         if _do_init:
             warn_of_fresh(cls, plan, location.name)

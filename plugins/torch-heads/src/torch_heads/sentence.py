@@ -65,7 +65,7 @@ class BackboneForSentenceEmbedding(SentenceEncoding, BackboneWithHead):
     @again_if_saved
     def from_pretrained(
         cls,
-        name: str | os.PathLike[str] | Location,
+        name: str | os.PathLike[str] | Location | None,
         *,
         config: PretrainedConfig | None = None,
         resolution: Resolution | None = None,
@@ -76,6 +76,8 @@ class BackboneForSentenceEmbedding(SentenceEncoding, BackboneWithHead):
         Options and errors are those of `TorchPreTrainedModel.from_pretrained`; UnsupportedConfigError when the folder
         asks for something that is not implemented.
         """
+        if name is None:
+            return super().from_pretrained(None, config=config, resolution=resolution, **options)
         where, options = split_options(options)
         location = locate(name, **where)
         settings = sentence_settings(location)

@@ -75,7 +75,7 @@ class BackboneWithHead(TorchPreTrainedModel):
     @again_if_saved
     def from_pretrained(
         cls,
-        name: str | os.PathLike[str] | Location,
+        name: str | os.PathLike[str] | Location | None,
         *,
         config: PretrainedConfig | None = None,
         resolution: Resolution | None = None,
@@ -85,17 +85,22 @@ class BackboneWithHead(TorchPreTrainedModel):
 
         A task that is on no backbone yet takes the one that the installed plugins offer for the checkpoint.
         """
-        where, options = split_options(options)
-        location = locate(name, **where)
+        if name is not None:
+            where, options = split_options(options)
+            name = locate(name, **where)
         if cls.backbone_class is None:
-            model_type = location.config["model_type"]
+            if name is None:
+                raise InputError(f"{cls.__name__} is on no backbone, and there is no checkpoint that says which.")
+            model_type = name.config["model_type"]
             entry = resolve_entry(load_catalog(), Request(model_type=model_type, framework=cls.framework)).entry
-            return cls.for_entry(entry).from_pretrained(location, config=config, resolution=resolution, **options)
-        if config is None:
-            config = cls.config_class.from_dict(location.config, name_or_path=location.name)
-        cls.check_config(config)
+            return cls.for_entry(entry).from_pretrained(name, config=config, resolution=resolution, **options)
+        if config is None and name is not None:
+            config = cls.config_class.from_dict(name.config, name_or_path=name.name)
         given = {key: options.pop(key) for key in cls.head_options if key in options}
-        return super().from_pretrained(location, config=config.copy_with(**given), resolution=resolution, **options)
+        if config is not None:
+            cls.check_config(config)
+            config = config.copy_with(**given)
+        return super().from_pretrained(name, config=config, resolution=resolution, **options)
 
     def __init__(self, config: PretrainedConfig, **making: Any) -> None:
         """A model with fresh values; raises InputError for a task that is on no backbone."""

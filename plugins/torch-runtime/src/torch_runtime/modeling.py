@@ -24,18 +24,26 @@ from automodels.checkpoint.report import LoadReport
 from automodels.config import PretrainedConfig
 from automodels.errors import InputError
 from automodels.plugins.resolve import Resolution
-from automodels.runtime.loading import again_if_saved, located_with_config, plan_for, refuse_many_layers, warn_of_fresh
+from automodels.runtime.loading import (
+    again_if_saved,
+    located_with_config,
+    overridden,
+    plan_for,
+    refuse_many_layers,
+    warn_of_fresh,
+)
 from torch_runtime.adapters import Adapter, AdapterMethods
 from torch_runtime.attention_choice import AttentionChoice, asked_backend, attention_function
 from torch_runtime.buffers import remake_buffers
+from torch_runtime.calling import refuse_unknown_arguments
 from torch_runtime.counting import CountMethods
 from torch_runtime.devices import backend_here
 from torch_runtime.filling import fill
 from torch_runtime.flax_names import flax_keymap
 from torch_runtime.generation.methods import GenerationMethods
+from torch_runtime.given_tensors import STATE_DICT, given_checkpoint
 from torch_runtime.initialising import InitMethods, is_initialising, no_init_weights, refresh
 from torch_runtime.mask_methods import MaskMethods
-from torch_runtime.calling import refuse_unknown_arguments
 from torch_runtime.memory_hooks import MemoryHooks
 from torch_runtime.offloading import dispatch, offload_files, offload_fresh, on_disk
 from torch_runtime.parameters import abstract_parameters, held
@@ -93,6 +101,12 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         self.attend = attention_function(backend)
         self.adapters: dict[str, Adapter] = {}
 
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """What `forward` returns, its hooks run; raises UnknownArgumentError for an argument that it does not take."""
+        if not torch.compiler.is_compiling():
+            refuse_unknown_arguments(type(self), options)
+        return super().__call__(*inputs, **options)
+
     def post_init(self) -> None:
         """Draws fresh values, unless whoever makes the model fills it; the last line of every `__init__`."""
         if is_initialising():
@@ -101,12 +115,6 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         names = [name.removeprefix(f"{self.base_model_prefix}.") for name in held(self)]
         # A backbone whose family names no prefix: this is what heads that stand on any backbone call it.
         prefix = "" if any(name.startswith("backbone.") for name in names) else "backbone."
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """What `forward` returns, its hooks run; raises UnknownArgumentError for an argument that it does not take."""
-        if not torch.compiler.is_compiling():
-            refuse_unknown_arguments(type(self), options)
-        return super().__call__(*inputs, **options)
-
         self.keymap = KeyMap.same(names, **{"prefix": prefix, **self.spelling})
 
     @classmethod
@@ -118,9 +126,10 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
     @again_if_saved
     def from_pretrained(
         cls,
-        name: str | os.PathLike[str] | Location,
+        name: str | os.PathLike[str] | Location | None,
         *,
         config: PretrainedConfig | None = None,
+        state_dict: Mapping[str, torch.Tensor] | None = None,
         dtype: torch.dtype | str = "float32",
         backend: str = "auto",
         device_map: Any = None,
@@ -151,6 +160,9 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         (see `torch_runtime.quantization`). `resolution` is how an auto class came here. `torch_dtype` and
         `attn_implementation` are other names of `dtype` and `backend`.
 
+        `state_dict`, tensors under the Hub's names, stands in for the weight files: they are copied, and nothing but
+        config and options of generation is read. With `config`, `name` may then be None.
+
         On a CPU, tensors of the right type are used as they lie in the files: nothing is copied until it is changed.
         Raises CheckpointError, ConfigError, BackendUnavailableError, InputError, MissingDependencyError, or
         UnknownArgumentError; a checkpoint that does not fit is refused before anything is allocated.
@@ -158,24 +170,28 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         started = time.perf_counter()
         asked = asked_backend(backend, attn_implementation)
         quantized = quantization_asked(quantization)
-        location, config = located_with_config(
-            cls, name, config, options, known=parameters(TorchPreTrainedModel.from_pretrained)
-        )
-        checkpoint = open_checkpoint(
-            location, variant=variant, use_safetensors=use_safetensors, from_pt=from_pt, from_flax=from_flax
-        )
-        refuse_many_layers(config, checkpoint, location)
+        known = parameters(TorchPreTrainedModel.from_pretrained)
+        location = None
+        if name is None:
+            config = overridden(cls, config, options, known=known)
+        else:
+            location, config = located_with_config(cls, name, config, options, known=known)
+        source = STATE_DICT if location is None else location.name
+        choice = {"variant": variant, "use_safetensors": use_safetensors, "from_pt": from_pt, "from_flax": from_flax}
+        checkpoint = _checkpoint(location, state_dict, choice)
+        refuse_many_layers(config, checkpoint, source)
         chosen = _dtype(dtype if torch_dtype is None else torch_dtype, config, checkpoint)
         model = cls._outline(config, chosen, asked)
-        model._read_generation_config(location)
+        if location is not None:
+            model._read_generation_config(location)
         placed = placement(model, device_map, max_memory=max_memory, no_split=cls.no_split_modules)
         if quantized is not None and not placed.is_single:
             raise InputError("quantization needs the whole model on one device.", hints=["Pass that as device_map."])
         fitting = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
         keymap = model._flax_keymap() if checkpoint.naming is Naming.FLAX else None
-        plan = plan_for(model, abstract_parameters(model), checkpoint, location, keymap=keymap, **fitting)
+        plan = plan_for(model, abstract_parameters(model), checkpoint, source, keymap=keymap, **fitting)
         near, index, folder = on_disk(plan, placed, offload_folder)
-        warn_of_fresh(cls, plan, location.name)
+        warn_of_fresh(cls, plan, source)
         everything = held(model)
         fill(near, everything, lambda path: torch.device(placed.of(path)))
         refresh(model, (everything[path] for path in (*plan.fresh, *plan.mismatched)), placed.main)
@@ -188,7 +204,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         model._place(placed, index, folder)
         model.load_report = LoadReport.of(
             plan,
-            source=location.name,
+            source=source,
             files=checkpoint.files,
             seconds=time.perf_counter() - started,
             plugin=str(resolution.entry.plugin) if resolution else "",
@@ -224,6 +240,17 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         self._offload_files = offload_files(index)
         self.device_map = dict(placed.devices)
         dispatch(self, placed, index, folder)
+
+
+def _checkpoint(
+    location: Location | None, state_dict: Mapping[str, torch.Tensor] | None, choice: Mapping[str, Any]
+) -> Checkpoint:
+    """The tensors to load: those that are given, or the weight files that `choice` chooses."""
+    if state_dict is not None:
+        return given_checkpoint(state_dict, choice)
+    if location is None:
+        raise InputError("name is None, and so is state_dict.", hints=["Pass the name of a checkpoint."])
+    return open_checkpoint(location, **choice)
 
 
 def _dtype(asked: torch.dtype | str, config: PretrainedConfig, checkpoint: Checkpoint) -> torch.dtype:
