@@ -260,9 +260,10 @@ class BertModel(BertPreTrainedModel):
         Whole numbers [B, T]: `input_ids`, or `inputs_embeds` [B, T, D] in their place; `token_type_ids`, the segment
         (default 0); `position_ids` (default 0, 1, …, behind what the cache holds). `attention_mask` is 0 for padding:
         [B, S], S counting past tokens too; or [B, T, S] says for each token what it sees, in decoders instead of
-        causality. `head_mask` [N] or [L, N] scales attention heads. Decoders that attend to an encoder take `encoder_hidden_states` [B, E, W] and `encoder_attention_mask`
-        [B, E]. `past_key_values` is written into and returned; `use_cache` makes one (default: the config's, for
-        decoders). The other flags default to the config's. Raises InputError for inputs that do not fit.
+        causality. `head_mask` [N] or [L, N] scales attention heads. Decoders that attend to an encoder take
+        `encoder_hidden_states` [B, E, W] and `encoder_attention_mask` [B, E]. `past_key_values` is written into and
+        returned; `use_cache` makes one (default: the config's, for decoders). The other flags default to the config's.
+        Raises InputError for inputs that do not fit.
         """
         config = self.config
         shown = config.output_attentions if output_attentions is None else output_attentions
@@ -277,7 +278,8 @@ class BertModel(BertPreTrainedModel):
         call = self._call(
             words, past, attention_mask, encoder_hidden_states, encoder_attention_mask, cache=cache, shown=shown
         )
-        self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
+        if past_key_values is None:  # generation gives one, and padding behind the end of a row, which nobody reads
+            self.warn_if_padding_and_no_attention_mask(input_ids, attention_mask)
         head_masks = per_layer(head_mask, config.num_hidden_layers, config.num_attention_heads)
         x = self.embeddings(words, token_type_ids, position_ids, past=past)
         states, attentions, cross_attentions = [x], [], []

@@ -47,6 +47,12 @@ class ModelFacts:
         return first_dtype(self.parameters())
 
     @property
+    def name_or_path(self) -> str:
+        """Name of the checkpoint that its config was read from; empty where there is none."""
+        name: str = self.config.name_or_path
+        return name
+
+    @property
     def dummy_inputs(self) -> dict[str, Tensor]:
         """A batch that any model with a vocabulary of 8 tokens can take: `input_ids` [3, 5]."""
         return {"input_ids": torch.tensor(DUMMY_INPUTS, device=self.device)}

@@ -66,6 +66,8 @@ class Decoder:
                 else self._rows.prompt[:, None] + (start - self._rows.columns)
             )
             given = {"attention_mask": mask, "position_ids": positions}
+        elif self._cache is None:
+            given = {"attention_mask": torch.ones_like(ids)}  # says that what looks like padding is not taken for text
         output = call(input_ids=ids, past_key_values=self._cache, **given, **self._options)
         logits: Tensor = output.logits[:, -1]
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
