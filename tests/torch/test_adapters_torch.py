@@ -150,6 +150,28 @@ def test_several_adapters_add_up_and_go_in_any_order():
     assert not any(hasattr(part, "lora") for part in model.modules())
 
 
+def test_one_of_several_adapters_is_chosen_by_its_name():
+    model = base()
+    model.load_adapter(ADAPTERS / "plain", "first")
+    first = logits(model)
+    model.load_adapter(ADAPTERS / "patterns", "second")
+    both = logits(model)
+
+    model.merge_adapter()
+    model.set_adapter("first")
+
+    assert model.active_adapters == ["first"]
+    assert torch.equal(logits(model), first)
+
+    model.set_adapter(["second", "first"])
+
+    assert model.active_adapters == ["first", "second"]
+    close(logits(model), both)
+    with pytest.raises(InputError, match="no adapter 'secnd'; did you mean 'second'"):
+        model.set_adapter(["first", "secnd"])
+    assert model.active_adapters == ["first", "second"]
+
+
 def test_an_adapter_of_the_backbone_fits_models_with_heads_and_the_other_way_round():
     whole, backbone = base(), None
     backbone = BertModel.from_pretrained(GOLDEN / "bert_tasks/sequence_odd")

@@ -108,10 +108,18 @@ class AdapterMethods:
     def enable_adapters(self) -> None:
         """Computes with all adapters again."""
         for adapter in self.adapters.values():
-            if not adapter.is_enabled:
-                adapter.is_enabled = True
-                self._set_active(adapter, is_active=True)
-                self._swap(adapter)
+            self._enable(adapter)
+
+    def set_adapter(self, adapter_name: str | list[str]) -> None:
+        """Computes with the named adapters from now on and without all others. Raises InputError for unknown names."""
+        names = [adapter_name] if isinstance(adapter_name, str) else list(adapter_name)
+        for name in names:
+            self._adapter(name)
+        for name, adapter in self.adapters.items():
+            if name in names:
+                self._enable(adapter)
+            else:
+                self._disable(adapter)
 
     def merge_adapter(self) -> None:
         """Adds all enabled adapters to the weights: calls are as fast as without, and `save_pretrained` saves the sum.
@@ -168,6 +176,13 @@ class AdapterMethods:
             known = f"did you mean {guess!r}?" if guess else f"there are {listed(self.adapters) or 'none'}."
             raise InputError(f"There is no adapter {name!r}; {known}")
         return self.adapters[name]
+
+    def _enable(self, adapter: Adapter) -> None:
+        if adapter.is_enabled:
+            return
+        adapter.is_enabled = True
+        self._set_active(adapter, is_active=True)
+        self._swap(adapter)
 
     def _disable(self, adapter: Adapter) -> None:
         if not adapter.is_enabled:
