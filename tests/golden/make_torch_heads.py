@@ -5,8 +5,8 @@
 
 squad/ and squad_half/: XLNet's heads for SQuAD, as XLM has them, in float32 and float16: weights as
 model.safetensors, golden.npz with `in_` inputs and one group of outputs for each way of calling them. summary/:
-sequence summaries, one group of each config. masks/: the checkpoints of bert_tasks with masks for each query and masks
-of heads.
+sequence summaries, one group of each config. masks/ and decoder_masks/: the checkpoints of bert_tasks and opt_gptneo
+with masks for each query and masks of heads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import transformers
 from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from shared import encoder, inputs, run, save_arrays
-from transformers import BertModel, XLMConfig
+from transformers import BertModel, GPTNeoModel, OPTModel, XLMConfig
 from transformers.models.xlm.modeling_xlm import XLMSequenceSummary, XLMSQuADHead
 
 HERE = Path(__file__).parent
@@ -42,6 +42,7 @@ SUMMARIES: dict[str, dict[str, Any]] = {
     ),
 }
 MASKED = ("base_odd", "base_one_head", "base_decoder_odd", "causal_lm_cross_odd")  # of bert_tasks
+DECODERS = ("opt_base", "opt_post", "neo_base", "neo")  # of opt_gptneo
 
 
 def moved(module: Any, seed: int) -> Any:
@@ -166,11 +167,45 @@ def make_masks(folder: Path) -> None:
     save_arrays(folder, **groups)
 
 
+def make_decoder_masks(folder: Path) -> None:
+    """OPT with masks for each query, GPT-Neo with two texts in a row and masks of heads, which 4.57's OPT ignores."""
+    rng = np.random.default_rng(6)
+    lowest = torch.finfo(torch.float32).min
+    groups: dict[str, Any] = {}
+    for name in DECODERS:
+        kind = OPTModel if name.startswith("opt") else GPTNeoModel
+        model = kind.from_pretrained(HERE / "opt_gptneo" / name, attn_implementation="eager").eval()
+        ids = rng.integers(1, model.config.vocab_size, (BATCH, TOKENS))
+        text = np.arange(TOKENS) >= np.array([3, 5, TOKENS])[:, None]  # which of two texts a token is in
+        together = text[:, :, None] == text[:, None]
+        if kind is OPTModel:
+            together = rng.random(together.shape) < 0.6
+            together[:, range(TOKENS), range(TOKENS)] = True
+        mask = (together if kind is OPTModel else np.tril(together)).astype(np.int64)
+        positions = np.broadcast_to(np.arange(TOKENS), ids.shape).copy()
+        given = {"input_ids": torch.from_numpy(ids), "position_ids": torch.from_numpy(positions)}
+        added = (1.0 - torch.from_numpy(mask)[:, None].float()) * lowest
+        group = {"ids": ids, "mask": mask, "positions": positions}
+        with torch.no_grad():
+            group["hidden"] = model(**given, attention_mask=added).last_hidden_state.numpy()
+            if kind is GPTNeoModel:
+                heads = rng.random((model.config.num_layers, model.config.num_heads)).astype(np.float32)
+                heads[0, 0] = 0
+                options = {"head_mask": torch.from_numpy(heads), "output_attentions": True}
+                masked = model(**given, attention_mask=added, **options)
+                group["heads"] = heads
+                group["hidden_of_heads"] = masked.last_hidden_state.numpy()
+                group["attentions_of_heads"] = np.stack([one.numpy() for one in masked.attentions])
+        groups[name] = group
+    folder.mkdir(parents=True)
+    save_arrays(folder, **groups)
+
+
 def make(folder: Path) -> int:
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    for name in ("squad", "squad_half", "summary", "masks"):
+    for name in ("squad", "squad_half", "summary", "masks", "decoder_masks"):
         if (folder / name).exists():
             for file in sorted((folder / name).rglob("*"), reverse=True):
                 file.rmdir() if file.is_dir() else file.unlink()
@@ -179,7 +214,8 @@ def make(folder: Path) -> int:
     make_squad(folder / "squad_half", torch.float16)
     make_summaries(folder / "summary")
     make_masks(folder / "masks")
-    return 2 + len(SUMMARIES) + len(MASKED)
+    make_decoder_masks(folder / "decoder_masks")
+    return 2 + len(SUMMARIES) + len(MASKED) + len(DECODERS)
 
 
 if __name__ == "__main__":

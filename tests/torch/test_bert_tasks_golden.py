@@ -107,7 +107,8 @@ def test_a_mask_for_each_query_that_says_the_same_as_one_of_padding_gives_the_sa
     case = Case(name, backend)
     model, inputs, expected = case.load(), case.tensors("in"), case.arrays("out")
     mask = inputs["attention_mask"]
-    inputs["attention_mask"] = mask[:, None].expand(-1, mask.shape[1], -1)
+    each = mask[:, None].expand(-1, mask.shape[1], -1)
+    inputs["attention_mask"] = each.tril() if model.config.is_decoder else each
 
     with torch.no_grad():
         output = model(**inputs)

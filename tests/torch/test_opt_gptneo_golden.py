@@ -87,11 +87,11 @@ def test_ids_alone_mean_no_padding_and_counted_positions(case):
     assert_close(output[0], expected["result"], np.ones(ids.shape, bool))
 
 
-def test_a_mask_that_hides_nothing_changes_nothing(case):
+def test_a_mask_that_hides_no_more_than_causality_changes_nothing(case):
     model, ids, expected = case.model(), case.inputs()["input_ids"], case.arrays("plain")
 
     flat = model(ids, attention_mask=torch.ones_like(ids))
-    for_each_query = model(ids, attention_mask=torch.ones(*ids.shape, ids.shape[1]))
+    for_each_query = model(ids, attention_mask=torch.ones(*ids.shape, ids.shape[1]).tril())
 
     assert_close(flat[0], expected["result"], np.ones(ids.shape, bool))
     assert_close(for_each_query[0], expected["result"], np.ones(ids.shape, bool))
