@@ -161,3 +161,18 @@ def test_time_that_is_up_ends_all_beams(model):
 
     assert result.lengths.tolist() == [1, 1, 1]
     assert (result.sequences_scores > -100).all()
+
+
+def test_the_scores_of_the_model_itself_are_returned_for_each_beam(model, logits):
+    result = generated(
+        model, torch.tensor([PROMPTS[0]]), max_new_tokens=3, num_beams=3, repetition_penalty=2.0, output_logits=True
+    )
+
+    assert result.scores is None
+    assert [tuple(step.shape) for step in result.logits] == [(3, V)] * 3
+    for beam in range(3):
+        np.testing.assert_allclose(result.logits[0][beam], logits(PROMPTS[0]), rtol=1e-4, atol=1e-4)
+    tokens, origins = result.sequences[0].tolist(), result.beam_indices[0].tolist()
+    for step in range(3):
+        expected = logits(tokens[: len(PROMPTS[0]) + step])
+        np.testing.assert_allclose(result.logits[step][origins[step]], expected, rtol=1e-4, atol=1e-4)

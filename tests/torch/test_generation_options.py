@@ -96,6 +96,22 @@ def test_a_sequence_does_not_end_before_the_least_length(model, logits, plain):
     assert all(len(new) >= 4 for new in found)
 
 
+def test_a_least_length_that_counts_the_prompt_counts_each_prompt_without_its_padding(model, logits, plain):
+    ends = tuple(new[0] for new in plain)
+    batch = left_padded(PROMPTS)
+
+    result = generated(model, **batch, eos_token_id=list(ends), min_length=8, max_new_tokens=10)
+
+    found = new_tokens(result, batch["input_ids"].shape[1])
+    least = [max(8 - len(prompt), 0) for prompt in PROMPTS]
+    assert found == [
+        reference.single(logits, prompt, Options(new=10, ends=ends, least=one))[0]
+        for prompt, one in zip(PROMPTS, least, strict=True)
+    ]
+    assert all(len(new) >= one for new, one in zip(found, least, strict=True))
+    assert len(set(least)) > 1
+
+
 def test_bad_words_of_one_and_of_several_tokens_do_not_occur(model, logits, plain):
     bad = [[plain[0][0]], plain[1][1:3], [PROMPTS[2][-1], plain[2][0]], [*PROMPTS[0], plain[0][1]]]
     expected = Options(new=10, bad_words_ids=bad)

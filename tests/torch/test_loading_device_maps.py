@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 import torch
 from tiny_models import IDS, made
 
-from automodels.errors import InputError, MissingDependencyError
+from automodels.errors import AutomodelsError, InputError, MissingDependencyError
 from torch_heads import BertForMaskedLM, BertForSequenceClassification, BertModel, OPTForCausalLM
 from torch_runtime.placing import expand_device_map, get_disk_only_shard_files
 
@@ -184,6 +185,48 @@ def test_without_accelerate_maps_say_what_to_install(saved, monkeypatch):
     with pytest.raises(MissingDependencyError, match="pip install accelerate"):
         BertForMaskedLM.from_pretrained(saved[0], device_map="auto")
     assert BertForMaskedLM.from_pretrained(saved[0], device_map="cpu").device.type == "cpu"
+
+
+REFUSED = [
+    (dict(device_map={"": "cpu", "bert.encodr": "disk"}), "no module of BertForMaskedLM"),
+    (dict(device_map={"": "cuda:7"}), r"device_map\[''\] is 'cuda:7'; this machine has"),
+    (dict(device_map="cuda:7"), "device_map is 'cuda:7'; this machine has"),
+    (dict(device_map={"": "disk"}, dtype="float16"), "needs offload_folder"),
+    (dict(device_map={"": "disk"}, dtype="float16", offload_folder="/proc/nothing"), "cannot be written to"),
+    (dict(quantization="int8"), "pip install torchao"),
+    (dict(device_map="auto"), "pip install accelerate"),
+    (dict(device_map={"": "cpu", "bert.encoder": "disk"}, vocab_size=40), "does not fit the model"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), REFUSED)
+def test_a_load_that_is_refused_leaves_files_and_settings_as_they_were(saved, tmp_path, monkeypatch, options, said):
+    folder, model = saved
+    for library in ("torchao", "torchao.quantization", "accelerate"):
+        monkeypatch.setitem(sys.modules, library, None)
+    options = {"offload_folder": tmp_path / "far", **options} if "needs offload" not in said else options
+    before, numbers = contents(tmp_path), torch.get_rng_state()
+
+    with pytest.raises(AutomodelsError, match=said):
+        BertForMaskedLM.from_pretrained(folder, **options)
+
+    assert contents(tmp_path) == before
+    assert torch.equal(torch.get_rng_state(), numbers)
+    assert (torch.get_default_dtype(), torch.get_default_device()) == (torch.float32, torch.device("cpu"))
+    assert torch.equal(BertForMaskedLM.from_pretrained(folder)(IDS).logits, model(IDS).logits)
+
+
+def contents(folder) -> dict[str, bytes]:
+    """Every file and folder below a folder."""
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to the superuser")
+def test_a_folder_without_permission_is_refused(saved, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+
+    with pytest.raises(InputError, match="offload_folder .* cannot be written to"):
+        BertForMaskedLM.from_pretrained(saved[0], device_map={"": "disk"}, offload_folder=tmp_path / "closed")
 
 
 def test_maps_are_expanded_to_parameters_and_tell_which_files_stay_on_disk():
