@@ -137,7 +137,7 @@ def main() -> None:
         for part in options.parts or PARTS:
             getattr(bench, part)()
     if options.parts:
-        show(bench.figures)
+        record("bert", bench.figures, part=True) if options.record else show(bench.figures)
         return
     record("bert", bench.figures)
     (RESULTS / "bert.svg").write_text(draw("BERT-base, float32: seconds, median", bench.groups))

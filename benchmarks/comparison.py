@@ -69,6 +69,7 @@ def options_of(
     parser.add_argument(
         "parts", nargs="*", metavar="PART", help=f"only these of {', '.join(parts)}; nothing is recorded"
     )
+    parser.add_argument("--record", action="store_true", help="put figures of parts in the places of older ones")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no such part: {', '.join(unknown)}")

@@ -185,7 +185,7 @@ def main() -> None:
         for part in options.parts or PARTS:
             getattr(bench, part)()
     if options.parts:
-        show(bench.figures)
+        record("generation", bench.figures, part=True) if options.record else show(bench.figures)
         return
     record("generation", bench.figures)
     (RESULTS / "generation.svg").write_text(draw("OPT and GPT-Neo, 125M, float32: seconds, median", bench.groups))

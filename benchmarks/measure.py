@@ -43,8 +43,11 @@ def medians(found: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def record(name: str, figures: Mapping[str, Any]) -> None:
-    """Prints the figures and writes them to results/NAME.json, with the command and the machine."""
+def record(name: str, figures: Mapping[str, Any], *, part: bool = False) -> None:
+    """Prints the figures and writes them to results/NAME.json, with the command and the machine.
+
+    Those of a `part` take the places of older ones, and leave the others as they were.
+    """
     machine = {
         "processors": os.cpu_count(),
         "machine": platform.machine(),
@@ -54,9 +57,12 @@ def record(name: str, figures: Mapping[str, Any]) -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps({"command": command, "machine": machine, **figures}, indent=2) + "\n"
-    )
+    path = RESULTS / f"{name}.json"
+    found = {"command": command, "machine": machine, **figures}
+    if part:
+        before = json.loads(path.read_text())
+        found = {**before, **found, "command": f"{before['command']}; then {command}"}
+    path.write_text(json.dumps(found, indent=2) + "\n")
     show(figures)
 
 

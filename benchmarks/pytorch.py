@@ -156,7 +156,7 @@ def main() -> None:
         for part in options.parts or PARTS:
             getattr(bench, part)()
     if options.parts:
-        show(bench.figures)
+        record("pytorch", bench.figures, part=True) if options.record else show(bench.figures)
         return
     record("pytorch", bench.figures)
     (RESULTS / "pytorch.svg").write_text(draw("PyTorch, float32: seconds, median", bench.groups))

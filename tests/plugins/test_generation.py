@@ -161,12 +161,11 @@ def test_with_one_key_a_row_is_sampled_alike_whatever_stands_beside_it_and_in_fr
         assert reference.new_tokens(found, batch["input_ids"].shape[1])[0] == alone
 
 
-def test_twenty_prompts_and_two_temperatures_compile_two_programs_for_each_bucket():
+def test_twenty_prompts_and_two_temperatures_compile_a_program_for_each_bucket_and_one_loop():
     model = reference.tiny()
     prompts = [np.arange(1, length + 1)[None] % 30 + 1 for length in range(1, 21)]
-    buckets = {bucket(length, 1000) for length in range(1, 21)}
     key = jax.random.key(0)
-    options = dict(do_sample=True, prng_key=key, max_new_tokens=5, top_p=0.9)
+    options = dict(do_sample=True, prng_key=key, max_new_tokens=20, top_p=0.9)
     jnp.zeros(1).block_until_ready()
 
     with compilations() as first:
@@ -175,10 +174,11 @@ def test_twenty_prompts_and_two_temperatures_compile_two_programs_for_each_bucke
     with compilations() as second:
         for prompt in prompts:
             model.generate(prompt, **{**options, "temperature": 1.9, "top_p": 0.5, "top_k": 20, "eos_token_id": [4, 5]})
-            model.generate(prompt, **{**options, "max_new_tokens": 3, "pad_token_id": 40})
+            model.generate(prompt, **{**options, "max_new_tokens": 18, "pad_token_id": 40})
 
-    assert len(buckets) == 3
-    assert len(first) == 2 * len(buckets)
+    assert {bucket(length, 1000, least=16) for length in range(1, 21)} == {16, 32}
+    assert {bucket(width + 20, 1000, least=32) for width in (16, 32)} == {64}
+    assert len(first) == 3
     assert second == []
 
 

@@ -14,9 +14,12 @@ from automodels.runtime.batching import batches as sorted_batches
 SMALL_ROWS = (1, 8)  # shapes for single texts and for what is left over
 
 
-def bucket(length: int, limit: int) -> int:
-    """The least bucket that holds `length` tokens: steps of an eighth to a quarter, at least 8; `limit` is one too."""
-    step = max(8, 1 << max((max(length, 1) - 1).bit_length() - 3, 0))
+def bucket(length: int, limit: int, *, least: int = 8) -> int:
+    """The least bucket that holds `length` tokens; `limit` is one too.
+
+    Steps are of an eighth to a quarter, and of `least` tokens at least.
+    """
+    step = max(least, 1 << max((max(length, 1) - 1).bit_length() - 3, 0))
     return min(-(-max(length, 1) // step) * step, limit)
 
 

@@ -1,6 +1,6 @@
 """What stays the same while a call generates: its Texts, Numbers and Plan.
 
-Shapes: B prompts, R rows (several for each prompt), P columns of the prompt, S slots.
+Shapes: B prompts, R rows (several for each prompt), S slots.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from flax_runtime.generation.options import Numbers, Plan
 class Texts:
     """What the programs know about the prompts, apart from their tokens."""
 
-    mask: Bool[Array, "R P"]
-    """Which columns of the prompt are no padding."""
+    mask: Bool[Array, "R S"]
+    """Which columns are no padding; those behind the prompt are none."""
+
+    columns: Int[Array, ""]
+    """Columns of the prompt. A number, not a shape: prompts of other lengths go on in the same compiled loop."""
 
     prompt: Int[Array, " R"]
     """Tokens of each prompt, padding not counted."""
@@ -42,11 +45,6 @@ class Texts:
     shift: Int[Array, ""]
     """Columns of padding that the caller's prompt did not have."""
 
-    @property
-    def columns(self) -> int:
-        """Columns of the prompt."""
-        return self.mask.shape[1]
-
     def repeated(self, times: int) -> Texts:
         """Each row `times` times; copies of a row have keys of their own."""
         keys = None if self.keys is None else self._copied_keys(times)
@@ -56,10 +54,9 @@ class Texts:
         """Those at the rows, with the keys of all."""
         return self._with_rows(lambda array: array[rows])
 
-    def real(self, slots: int, length: Int[Array, ""]) -> Bool[Array, "R S"]:
-        """Which of `slots` columns hold a token, when `length` of them are written."""
-        later = jnp.ones((self.mask.shape[0], slots - self.columns), bool)
-        return jnp.concatenate([self.mask, later], axis=1) & (jnp.arange(slots) < length)[None]
+    def real(self, length: Int[Array, ""]) -> Bool[Array, "R S"]:
+        """Which columns hold a token, when `length` of them are written."""
+        return self.mask & (jnp.arange(self.mask.shape[1]) < length)[None]
 
     def _with_rows(self, change: Callable[[jax.Array], jax.Array]) -> Texts:
         several = {"mask": self.mask, "prompt": self.prompt, "shortest": self.shortest, "longest": self.longest}

@@ -74,11 +74,16 @@ class State:
     logits: Float[Array, "N R V"] | None
 
 
-def started(tokens: Int[Array, "R S"], inputs: dict[str, Any], logits: Float[Array, "R V"], call: Call) -> State:
-    """The state before the first new token: all beams are the prompt, and only the first one counts."""
+def started(
+    tokens: Int[Array, "R S"], inputs: dict[str, Any], logits: Float[Array, "R V"], call: Call, *, most: int
+) -> State:
+    """The state before the first new token: all beams are the prompt, and only the first one counts.
+
+    There will be `most` new tokens at most.
+    """
     rows, slots = tokens.shape
     texts, _, plan = call
-    prompts, most = rows // plan.beams, slots - texts.columns
+    prompts = rows // plan.beams
     first = jnp.where(jnp.arange(plan.beams) == 0, 0.0, OUT).astype(logits.dtype)
     running = Sequences(
         tokens=tokens.reshape(prompts, plan.beams, slots),

@@ -57,7 +57,7 @@ def prefill(
     if call.plan.beams == 1:  # beams share the cache of their prompt
         inputs = {name: _repeated(value, followed) for name, value in inputs.items()}
     call = call._replace(texts=call.texts.repeated(followed))
-    state = search.started(tokens, inputs, logits, call)
+    state = search.started(tokens, inputs, logits, call, most=slots - ids.shape[1])
     return search.advanced(state, logits, call), call.texts
 
 

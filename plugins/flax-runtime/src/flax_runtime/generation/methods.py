@@ -28,6 +28,7 @@ from flax_runtime.generation.runs import Run
 from flax_runtime.generation.stop_texts import StopTexts, on_device, stop_texts
 from flax_runtime.keys import as_key
 
+_PROMPT_STEP, _SLOT_STEP = 16, 32  # tokens: fewer programs for short texts, which cost little more when they are padded
 Functions = Sequence[Callable[..., Any]]
 
 
@@ -142,31 +143,31 @@ class GenerationMethods(CallMethods, DecoderMethods):
         plan = plan_of(config, vocabulary, processors=processors, criteria=criteria)
         stops = stop_texts(tokenizer, config.stop_texts, vocabulary) if config.stop_texts else None
         numbers = numbers_of(config, vocabulary, pad=padding(config), stops=on_device(stops) if stops else None)
-        most, texts = self._texts(prompt, config, prng_key, stops)
-        padded = prompt.padded(texts.columns)
-        slots = bucket(texts.columns + most, NEVER)
+        ids, texts = self._texts(prompt, config, prng_key, stops)
         values = self.params if params is None else params
-        begin = functools.partial(self._prefill_program, values, padded.ids, plan=plan, slots=slots)
+        begin = functools.partial(self._prefill_program, values, ids, plan=plan)
         go_on = functools.partial(self._decode_program, values, plan=plan)
         return Run(begin, go_on, Call(texts, numbers, plan), max_time=config.max_time)
 
     def _texts(
         self, prompt: Prompt, config: GenerationConfig, prng_key: Any, stops: StopTexts | None
-    ) -> tuple[int, Texts]:
-        """The most new tokens of a row, and what the programs know about the rows."""
+    ) -> tuple[np.ndarray, Texts]:
+        """[B, P] the prompts, padded on the left to a bucket, and what the programs know about them."""
         bounds = call_lengths(config, prompt, self._config)
-        width = bucket(prompt.width, NEVER)
+        padded = prompt.padded(bucket(prompt.width, NEVER, least=_PROMPT_STEP))
+        slots = bucket(padded.width + max(bound.new for bound in bounds), NEVER, least=_SLOT_STEP)
         key = jax.random.key(self.seed) if prng_key is None else prng_key
         known: dict[str, Any] = {
-            "mask": prompt.padded(width).mask,
+            "mask": np.pad(padded.mask, [(0, 0), (0, slots - padded.width)], constant_values=True),
+            "columns": np.int32(padded.width),
             "prompt": prompt.lengths,
             "shortest": np.array([max(bound.shortest - bound.prompt, 0) for bound in bounds], np.int32),
             "longest": np.array([bound.new for bound in bounds], np.int32),
             "keys": _keys(key, prompt.rows) if config.do_sample else None,
             "stop": np.array([stops.state(ids) for ids in prompt.texts], np.int32) if stops else None,
-            "shift": np.int32(width - prompt.width),
+            "shift": np.int32(padded.width - prompt.width),
         }
-        return max(bound.new for bound in bounds), Texts(**known)
+        return padded.ids, Texts(**known)
 
     def _prefill(
         self,
@@ -176,10 +177,10 @@ class GenerationMethods(CallMethods, DecoderMethods):
         numbers: Numbers,
         *,
         plan: Plan,
-        slots: int,
     ) -> tuple[State, Texts]:
-        room = texts.columns + plan.beams * (slots - texts.columns)  # the beams of a prompt share its cache
-        inputs = self._first_inputs(texts.mask.astype(jnp.int32), self._new_cache(ids.shape[0], room))
+        (prompts, columns), slots = ids.shape, texts.mask.shape[1]
+        room = columns + plan.beams * (slots - columns)  # the beams of a prompt share its cache
+        inputs = self._first_inputs(texts.mask[:, :columns].astype(jnp.int32), self._new_cache(prompts, room))
         return prefill(self._forward_of(params), ids, inputs, Call(texts, numbers, plan), slots=slots)
 
     def _decode(
@@ -205,7 +206,7 @@ class GenerationMethods(CallMethods, DecoderMethods):
 
     def _compile(self) -> None:
         super()._compile()
-        self._prefill_program = jax.jit(self._prefill, static_argnames=("plan", "slots"))
+        self._prefill_program = jax.jit(self._prefill, static_argnames="plan")
         # The state is donated: a cache that is written in place is not copied.
         self._decode_program = jax.jit(self._decode, static_argnames="plan", donate_argnums=1)
 

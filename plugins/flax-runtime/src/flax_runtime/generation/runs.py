@@ -31,7 +31,7 @@ class Run:
         self._started = time.monotonic()
         self._max_time = max_time
         self._decode, self._numbers, self._plan = decode, call.numbers, call.plan
-        self._columns, self._shift = call.texts.columns, int(call.texts.shift)
+        self._columns, self._shift = int(call.texts.columns), int(call.texts.shift)
         self._state, self._texts = prefill(call.texts, call.numbers)
 
     def finish(self) -> None:

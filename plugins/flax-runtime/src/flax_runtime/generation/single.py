@@ -44,9 +44,11 @@ class State:
     logits: Float[Array, "N R V"] | None
 
 
-def started(tokens: Int[Array, "R S"], inputs: dict[str, Any], logits: Float[Array, "R V"], call: Call) -> State:
-    """The state before the first new token, whose logits show shapes and types."""
-    rows, slots = tokens.shape
+def started(
+    tokens: Int[Array, "R S"], inputs: dict[str, Any], logits: Float[Array, "R V"], call: Call, *, most: int
+) -> State:
+    """The state before the first new token, whose logits show shapes and types; there will be `most` at most."""
+    rows = len(tokens)
     texts, _, plan = call
     return State(
         tokens=tokens,
@@ -55,8 +57,8 @@ def started(tokens: Int[Array, "R S"], inputs: dict[str, Any], logits: Float[Arr
         finished=jnp.zeros(rows, bool),
         stop=texts.stop,
         inputs=inputs,
-        scores=record(logits, slots - texts.columns) if plan.returns_scores else None,
-        logits=record(logits, slots - texts.columns) if plan.returns_logits else None,
+        scores=record(logits, most) if plan.returns_scores else None,
+        logits=record(logits, most) if plan.returns_logits else None,
     )
 
 
@@ -105,7 +107,7 @@ def past_of(tokens: Int[Array, "R S"], new: Int[Array, ""], texts: Texts) -> Pas
     length = texts.columns + new
     return Past(
         tokens=tokens,
-        real=texts.real(tokens.shape[1], length),
+        real=texts.real(length),
         length=length,
         new=new,
         shift=texts.shift,
