@@ -113,9 +113,7 @@ def test_a_head_that_is_not_among_the_tensors_is_fresh_and_named_in_a_warning(ca
     model = other(BertModel)
 
     with caplog.at_level(logging.WARNING, "automodels"):
-        loaded = BertForSequenceClassification.from_pretrained(
-            None, config=model.config, state_dict=model.state_dict()
-        )
+        loaded = BertForSequenceClassification.from_pretrained(None, config=model.config, state_dict=model.state_dict())
 
     assert "BertForSequenceClassification from state_dict: classifier.weight, classifier.bias are fresh" in caplog.text
     assert_same(loaded.bert, copied(model))

@@ -48,7 +48,9 @@ def test_each_family_has_every_task():
 
 
 def test_the_runtime_offers_every_attention_backend():
-    backends = {table.name for plugin, table in automodels.catalog().backends("torch") if plugin.name == "torch-runtime"}
+    backends = {
+        table.name for plugin, table in automodels.catalog().backends("torch") if plugin.name == "torch-runtime"
+    }
 
     assert backends == {"eager", "sdpa", "flash", "flex"}
 

@@ -17,6 +17,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from automodels.families.bert import BertConfig
+from automodels.runtime.outputs import ModelOutput
 from flax_bert.backbone import BertModule, Build
 from flax_runtime.activations import ACTIVATIONS
 from flax_runtime.dropout import dropped, split_key
@@ -31,7 +32,6 @@ from flax_runtime.outputs import (
     FlaxSequenceClassifierOutput,
     FlaxTokenClassifierOutput,
     HiddenStates,
-    ModelOutput,
 )
 
 Hidden = Float[Array, "B T D"]

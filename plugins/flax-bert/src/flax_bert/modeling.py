@@ -20,13 +20,13 @@ import jax
 from automodels.arguments import refuse_unknown
 from automodels.errors import InputError, UnknownArgumentError, UnsupportedConfigError
 from automodels.families.bert import BertConfig
+from automodels.runtime.outputs import ModelOutput
 from flax_bert import heads
 from flax_bert.backbone import BertModule
 from flax_bert.inputs import checked_inputs
 from flax_bert.keymap import KEYMAP, UNTIED_KEYMAP
 from flax_runtime.embedding import FlaxSentenceEmbeddingModel
 from flax_runtime.modeling import FlaxPreTrainedModel
-from flax_runtime.outputs import ModelOutput
 
 logger = logging.getLogger("automodels")
 

@@ -139,7 +139,7 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
             gradient_checkpointing=gradient_checkpointing,
         )
         model._read_generation_config(location)
-        fitting = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
+        fitting: dict[str, Any] = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
         plan = plan_for(model, abstract_parameters(model._abstract), checkpoint, location.name, **fitting)
         arrays = fill(plan)
         if _do_init:

@@ -115,7 +115,7 @@ class BertSelfAttention(nn.Module):
         return attended.transpose(1, 2).flatten(2), weights
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, self.head_size)).transpose(1, 2)
+        return x.view(*x.shape[:2], self.heads, self.head_size).transpose(1, 2)
 
 
 class BertOutput(nn.Module):

@@ -138,8 +138,7 @@ class OPTDecoder(TrainingMethods, nn.Module):
         *,
         output_attentions: bool,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Last state [B, T, E], the state before each layer [B, T, D], weights of each layer that was not skipped
-        [B, N, T, S]."""
+        """Last state [B, T, E], states before each layer [B, T, D], weights [B, N, T, S] of each that was not skipped."""
         tokens, past = words.shape[1], 0 if cache is None else cache.length
         seen = checked_mask(attention_mask, words.shape[0], tokens, past + tokens)
         if position_ids is None:

@@ -47,9 +47,10 @@ def given_checkpoint(state_dict: Mapping[str, torch.Tensor], choice: Mapping[str
         )
     if not isinstance(state_dict, Mapping):
         raise InputError(f"{STATE_DICT} is a {type(state_dict).__name__}, not a mapping of names to tensors.")
-    wrong = [name for name, value in state_dict.items() if not (isinstance(name, str) and _has_values(value))]
+    given: Mapping[Any, Any] = state_dict  # so far it may hold anything
+    wrong = [name for name, value in given.items() if not (isinstance(name, str) and _has_values(value))]
     if wrong:
-        found = state_dict[wrong[0]]
+        found = given[wrong[0]]
         what = "has no values" if getattr(found, "is_meta", False) else f"is a {type(found).__name__}"
         raise InputError(f"{STATE_DICT}[{wrong[0]!r}] {what}; it needs to be a plain tensor, under its name.")
     nowhere = WeightFile(STATE_DICT, 0, 0)

@@ -11,7 +11,7 @@ import dataclasses
 import jax
 from jaxtyping import Array, Float, Int
 
-from flax_runtime.outputs import ModelOutput
+from automodels.runtime.outputs import ModelOutput
 
 
 @jax.tree_util.register_dataclass

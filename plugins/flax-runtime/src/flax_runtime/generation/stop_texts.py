@@ -14,4 +14,5 @@ __all__ = ["HIT", "StopTexts", "on_device", "stop_texts"]
 @functools.lru_cache(maxsize=4)
 def on_device(stops: StopTexts) -> jax.Array:
     """[M, V] the automaton's table; those that `stop_texts` keeps are put on the device once."""
-    return jax.device_put(stops.table)
+    table: jax.Array = jax.device_put(stops.table)
+    return table
