@@ -9,6 +9,7 @@ import numpy as np
 from torch_runtime.testing import TorchModelConformance
 
 BEAM = {"start_n_top": 3, "end_n_top": 2}
+FULL = {"float32": 1e-5}
 
 
 class BeamQuestionAnsweringConformance(TorchModelConformance):
@@ -19,7 +20,7 @@ class BeamQuestionAnsweringConformance(TorchModelConformance):
 
     task = "beam-question-answering"
     padding = ("right",)
-    tolerances = {"float32": 1e-5}
+    tolerances = FULL
     index_outputs = ("start_top_index", "end_top_index")
 
     def example_inputs(self, config: Any) -> dict[str, Any]:

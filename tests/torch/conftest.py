@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; threads that wait for each other take longer
 pytest.importorskip("torch")
 
 import torch

@@ -18,6 +18,7 @@ SHALLOW = {**TINY, "num_hidden_layers": 1}  # for heads: what two layers do, the
 FIVE_LABELS = {**SHALLOW, "num_labels": 5}
 UNTIED = {**SHALLOW, "tie_word_embeddings": False}
 CROSS = {**SHALLOW, "is_decoder": True, "add_cross_attention": True, "cross_attention_hidden_size": 9}
+WITH_BEAM = {**SHALLOW, **BEAM}
 
 
 class BertConformance(TorchModelConformance):
@@ -101,7 +102,7 @@ class TestBertForQuestionAnswering(BertConformance):
 
 class TestBertForBeamQuestionAnswering(BeamQuestionAnsweringConformance, BertConformance):
     model_type = "bert"
-    fields = {**SHALLOW, **BEAM}
+    fields = WITH_BEAM
 
 
 class TestBertLMHeadModel(BertConformance):

@@ -22,6 +22,9 @@ TINY = dict(
 )  # fmt: skip
 UNTIED = {**TINY, "tie_word_embeddings": False, "attention_types": [(["local"], 2)], "window_size": 2}
 SHALLOW = {**TINY, "num_layers": 1, "attention_types": [(["local"], 1)]}  # for heads: the backbone shows both kinds
+FIVE_LABELS = {**SHALLOW, "num_labels": 5}
+PADDED_LABELS = {**FIVE_LABELS, "pad_token_id": 0}
+WITH_BEAM = {**SHALLOW, **BEAM}
 
 
 class GPTNeoConformance(TorchModelConformance):
@@ -65,13 +68,13 @@ class TestGPTNeoForCausalLMUntied(GPTNeoConformance):
 
 class TestGPTNeoForSequenceClassification(LastTokenConformance, GPTNeoConformance):
     model_class = GPTNeoForSequenceClassification
-    fields = {**SHALLOW, "num_labels": 5, "pad_token_id": 0}
+    fields = PADDED_LABELS
 
 
 class TestGPTNeoForTokenClassification(GPTNeoConformance):
     model_type = "gpt_neo"
     task = "token-classification"
-    fields = {**SHALLOW, "num_labels": 5}
+    fields = FIVE_LABELS
 
 
 class TestGPTNeoForQuestionAnswering(GPTNeoConformance):
@@ -82,7 +85,7 @@ class TestGPTNeoForQuestionAnswering(GPTNeoConformance):
 
 class TestGPTNeoForBeamQuestionAnswering(BeamQuestionAnsweringConformance, GPTNeoConformance):
     model_type = "gpt_neo"
-    fields = {**SHALLOW, **BEAM}
+    fields = WITH_BEAM
 
 
 class TestGPTNeoForSentenceEmbedding(SentenceEmbeddingConformance, GPTNeoConformance):

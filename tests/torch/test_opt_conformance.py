@@ -22,6 +22,8 @@ TINY = dict(
     activation_function="gelu",  # smooth: at relu's corners a difference quotient is no derivative
 )  # fmt: skip
 SHALLOW = {**TINY, "num_hidden_layers": 1, "layerdrop": 0.0}  # for heads: what two layers do, the backbone shows
+FIVE_LABELS = {**SHALLOW, "num_labels": 5}
+WITH_BEAM = {**SHALLOW, **BEAM}
 POST = {**TINY, "do_layer_norm_before": False, "word_embed_proj_dim": 7}
 UNTIED = {**POST, "tie_word_embeddings": False}
 WIDTHS = {
@@ -80,7 +82,7 @@ class TestOPTForCausalLMBare(OPTConformance):
 
 class TestOPTForSequenceClassification(LastTokenConformance, OPTConformance):
     model_class = OPTForSequenceClassification
-    fields = {**SHALLOW, "num_labels": 5}
+    fields = FIVE_LABELS
 
 
 class TestOPTForSequenceClassificationAs350m(LastTokenConformance, OPTConformance):
@@ -99,7 +101,7 @@ class TestOPTForQuestionAnswering(OPTConformance):
 
 class TestOPTForBeamQuestionAnswering(BeamQuestionAnsweringConformance, OPTConformance):
     model_type = "opt"
-    fields = {**SHALLOW, **BEAM}
+    fields = WITH_BEAM
 
 
 class TestOPTForSentenceEmbedding(SentenceEmbeddingConformance, OPTConformance):

@@ -12,4 +12,4 @@ __all__ = ["TorchDriver", "TorchModelConformance"]
 
 
 class TorchModelConformance(ParameterTests, CallTests, GradientTests, ModelConformance):
-    """All tests of a torch model: declare a model class, or a model type and a task, and the fields of a tiny config."""
+    """All tests of a torch model: declare a model class, or a model type and task, and the fields of a tiny config."""

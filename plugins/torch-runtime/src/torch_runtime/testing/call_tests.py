@@ -74,18 +74,18 @@ class CallTests(TorchSubject):
         name = next(iter(outputs))
         causal = np.broadcast_to(np.tril(np.ones((tokens, tokens), np.int64)), (batch, tokens, tokens))
         fewer = causal.copy()
-        fewer[:, -1, 0] = 0
+        fewer[:, -1, -2] = 0
 
         same, other = (self.driver.run(model, {**inputs, "attention_mask": mask})[name] for mask in (causal, fewer))
 
         assert_array_close(same, outputs[name], self.tolerances["float32"], f"masked as causality does: {name}")
         assert_array_close(other[:, :-1], outputs[name][:, :-1], self.tolerances["float32"], f"other tokens: {name}")
-        assert not np.allclose(other[:, -1], outputs[name][:, -1]), f"the last token still sees the first: {name}"
+        assert not np.allclose(other[:, -1], outputs[name][:, -1]), f"the last token still sees the one before: {name}"
 
     def test_every_attention_backend_gives_what_eager_gives(self, config: Any, inputs: Any) -> None:
         model = self.distinct(config)
         mask = np.ones_like(inputs["input_ids"])
-        mask[0, ..., -2:] = 0
+        mask[0, ..., -1] = 0  # one token: more may be all that a window sees, and what comes of nothing is free
         padded = {**inputs, "attention_mask": mask}
         declared = {table.name for _, table in load_catalog().backends(self.driver.framework)}
 

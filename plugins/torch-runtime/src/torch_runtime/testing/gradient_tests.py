@@ -105,7 +105,7 @@ class GradientTests(TorchSubject):
     def gradients(model: Any, total: torch.Tensor) -> Gradients:
         """Gradients of a number by path; zeros for what it does not depend on."""
         parameters = trained(model)
-        found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+        found: Any = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)  # None among them
         return {
             path: (torch.zeros_like(parameter) if gradient is None else gradient).numpy()
             for (path, parameter), gradient in zip(parameters.items(), found, strict=True)

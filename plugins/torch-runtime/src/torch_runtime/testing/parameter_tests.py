@@ -88,7 +88,9 @@ class ParameterTests(TorchSubject):
         for _, *others in groups:
             for name in others:
                 place, _, attribute = name.rpartition(".")
-                setattr(parted.get_submodule(place), attribute, nn.Parameter(torch.zeros_like(parted.get_parameter(name))))
+                setattr(
+                    parted.get_submodule(place), attribute, nn.Parameter(torch.zeros_like(parted.get_parameter(name)))
+                )
         parted.tie_weights()
         assert ties(parted) == groups, f"tied after tie_weights(): {ties(parted)}, before: {groups}"
 
