@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from automodels import AutoModelForCausalLM, AutoTokenizer
+from automodels import AutoModelForCausalLM, AutoTokenizer, resolve
 from automodels.errors import InputError
 from automodels.generation import GenerationConfig, resolved
 from automodels_cli.exit_codes import FINE
@@ -74,10 +74,11 @@ class _Continuation:
         what = f"{type(self.model).__name__}.{name}, chosen for {self.name},"
         mask = [[1] * len(self.ids)]
         with foreign(what):
-            found = call([self.ids], attention_mask=mask, tokenizer=self.tokenizer, **self.options)
-            if not streams:
-                return iter([found.sequences[0].tolist()[len(self.ids) :]])
-        return _in_turn(iter(found), what)
+            given = {"attention_mask": mask, "tokenizer": self.tokenizer, **self.options}
+            if streams:
+                return _in_turn(iter(call([self.ids], **given)), what)
+            found = call([self.ids], **given, return_dict_in_generate=True)
+            return iter([found.sequences[0].tolist()[len(self.ids) :]])
 
 
 def _in_turn(arrays: Iterator[Any], what: str) -> Iterator[list[int]]:
@@ -107,10 +108,14 @@ def _loaded(arguments: Namespace, prompt: str, seed: int, seconds: dict[str, flo
     ids = tokenizer.encode(prompt)
     options = {option: value for option in _OPTIONS if (value := getattr(arguments, option)) is not None}
     options |= {"num_return_sequences": 1} | ({"stop_strings": arguments.stop} if arguments.stop else {})
+    # What is drawn follows a seed that Flax's models have from the start, and that calls of PyTorch's take.
+    in_flax = resolve(name, task="causal-lm", **where).entry.framework == "flax"
+    making: dict[str, Any] = {"seed": seed} if in_flax else {}
     with foreign(f"Loading {name}"):
-        model = timed(lambda: AutoModelForCausalLM.from_pretrained(name, seed=seed, **where), "load", seconds)
+        model = timed(lambda: AutoModelForCausalLM.from_pretrained(name, **making, **where), "load", seconds)
         saved, of_model = getattr(model, "generation_config", None), getattr(model, "config", None)
         config = resolved(options, saved=saved, model=of_model)
+    options |= {} if in_flax else {"seed": seed}
     return _Continuation(model=model, name=name, tokenizer=tokenizer, ids=ids, options=options, config=config)
 
 
