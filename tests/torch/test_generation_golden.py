@@ -18,7 +18,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 FOLDER = GOLDEN / "generation"
 CLASSES = {"opt": OPTForCausalLM, "neo": GPTNeoForCausalLM}
 LARGE = ["opt_125m", "neo_125m"]
-CASES = {name: json.loads((FOLDER / name / "golden.json").read_text()) for name in [*CLASSES, *LARGE]}
+CASES = {name: json.loads((FOLDER / name / "golden.json").read_text()) for name in [*CLASSES, *LARGE, "text"]}
+SAMPLING = [case for case, (_, options) in CASES["opt"].items() if options.get("do_sample")]
+SEARCHES = [case for case in CASES["opt"] if case not in SAMPLING]
 NEW = 14  # as in the script
 
 
@@ -45,7 +47,7 @@ def check(model, name, case, **more):
     found = model.generate(**arguments(name, case), return_dict_in_generate=True, **more)
 
     np.testing.assert_array_equal(found.sequences, arrays[f"{case}_sequences"])
-    if found.sequences_scores is not None:
+    if f"{case}_scores" in arrays:  # texts that end sequences have none
         np.testing.assert_allclose(found.sequences_scores, arrays[f"{case}_scores"], rtol=2e-5, atol=2e-5)
 
 
@@ -58,11 +60,32 @@ def models():
     }
 
 
-@pytest.mark.parametrize("case", CASES["opt"])
+@pytest.mark.parametrize("case", SEARCHES)
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])
 @pytest.mark.parametrize("name", CLASSES)
 def test_the_tokens_are_those_of_transformers_in_pytorch(models, name, backend, case):
     check(models[name, backend], name, case)
+
+
+@pytest.mark.parametrize("case", SAMPLING)
+@pytest.mark.parametrize("name", CLASSES)
+def test_sampling_draws_from_the_scores_that_transformers_draws_from(models, name, case):
+    options = {**arguments(name, case), "max_new_tokens": 1, "output_scores": True, "return_dict_in_generate": True}
+    expected = golden(name)[f"{case}_scores"]
+
+    found = models[name, "sdpa"].generate(**options).scores[0].numpy()
+
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+    assert np.isfinite(expected).all() == (case in ("sampling", "temperature"))
+
+
+@pytest.mark.parametrize("case", CASES["text"])
+def test_texts_end_sequences_where_they_do_in_transformers(case):
+    pytest.importorskip("tokenizers")
+    model = OPTForCausalLM.from_pretrained(FOLDER / "text")
+
+    check(model, "text", case, tokenizer=automodels.AutoTokenizer.from_pretrained(GOLDEN / "bpe"))
 
 
 @pytest.mark.parametrize("case", ["greedy", "many", "beams_ends"])

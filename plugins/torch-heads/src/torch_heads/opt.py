@@ -26,6 +26,7 @@ from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call, kept_states
 from torch_runtime.initialising import standard_rule
 from torch_runtime.inputs import check_values, checked_tokens, per_layer
+from torch_runtime.linear import Linear
 from torch_runtime.masks import checked_mask
 from torch_runtime.modeling import TorchPreTrainedModel
 from torch_runtime.outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
@@ -54,10 +55,10 @@ class OPTAttention(nn.Module):
         self.dropout_rate = config.attention_dropout
         self.attend = attend
         size, bias = config.hidden_size, config.enable_bias
-        self.k_proj = nn.Linear(size, size, bias=bias)
-        self.v_proj = nn.Linear(size, size, bias=bias)
-        self.q_proj = nn.Linear(size, size, bias=bias)
-        self.out_proj = nn.Linear(size, size, bias=bias)
+        self.k_proj = Linear(size, size, bias=bias)
+        self.v_proj = Linear(size, size, bias=bias)
+        self.q_proj = Linear(size, size, bias=bias)
+        self.out_proj = Linear(size, size, bias=bias)
 
     def forward(self, x: Tensor, head_mask: Tensor | None, call: Call) -> tuple[Tensor, Tensor | None]:
         q, k, v = self._split(self.q_proj(x)), self._split(self.k_proj(x)), self._split(self.v_proj(x))
@@ -91,8 +92,8 @@ class OPTDecoderLayer(nn.Module):
         self.self_attn = OPTAttention(config, attend, layer)
         self.activation = ACTIVATIONS[config.activation_function]
         self.self_attn_layer_norm = layer_norm(config)
-        self.fc1 = nn.Linear(config.hidden_size, config.ffn_dim, bias=config.enable_bias)
-        self.fc2 = nn.Linear(config.ffn_dim, config.hidden_size, bias=config.enable_bias)
+        self.fc1 = Linear(config.hidden_size, config.ffn_dim, bias=config.enable_bias)
+        self.fc2 = Linear(config.ffn_dim, config.hidden_size, bias=config.enable_bias)
         self.final_layer_norm = layer_norm(config)
 
     def forward(self, x: Tensor, head_mask: Tensor | None, call: Call) -> tuple[Tensor, Tensor | None]:
@@ -121,8 +122,8 @@ class OPTDecoder(TrainingMethods, nn.Module):
         self.config = config
         self.embed_tokens = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         self.embed_positions = nn.Embedding(config.max_position_embeddings + OFFSET, hidden)
-        self.project_out = nn.Linear(hidden, width, bias=False) if width != hidden else None
-        self.project_in = nn.Linear(width, hidden, bias=False) if width != hidden else None
+        self.project_out = Linear(hidden, width, bias=False) if width != hidden else None
+        self.project_in = Linear(width, hidden, bias=False) if width != hidden else None
         self.final_layer_norm = layer_norm(config) if is_normalized else None
         self.layers = nn.ModuleList(
             OPTDecoderLayer(config, attend, number) for number in range(config.num_hidden_layers)
@@ -138,7 +139,7 @@ class OPTDecoder(TrainingMethods, nn.Module):
         *,
         output_attentions: bool,
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Last state [B, T, E], states before each layer [B, T, D], weights [B, N, T, S] of each that was not skipped."""
+        """Last state [B, T, E], states before each layer [B, T, D], weights [B, N, T, S] of each not skipped."""
         tokens, past = words.shape[1], 0 if cache is None else cache.length
         seen = checked_mask(attention_mask, words.shape[0], tokens, past + tokens)
         if position_ids is None:
@@ -272,7 +273,7 @@ class OPTForCausalLM(OPTPreTrainedModel):
     def __init__(self, config: OPTConfig, **making: Any) -> None:
         super().__init__(config, **making)
         self.model = OPTModel(self.config, backend=self.backend_report)
-        self.lm_head = nn.Linear(self.config.word_embed_proj_dim, self.config.vocab_size, bias=False)
+        self.lm_head = Linear(self.config.word_embed_proj_dim, self.config.vocab_size, bias=False)
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.model.decoder.embed_tokens.weight
         self.post_init()
