@@ -16,10 +16,10 @@ from flax_runtime.inputs import (
     check_length,
     check_values,
     checked_cache,
+    checked_mask,
     narrowed,
     same_shape,
     table,
-    whole_mask,
 )
 
 
@@ -41,10 +41,7 @@ def checked_inputs(config: BertConfig, given: Mapping[str, Any], *, rank: int, c
     if cache is not None:
         arrays["past_key_values"] = _decoders_cache(config, cache, ids, cached=cached)
     if "attention_mask" in given:
-        mask = table("attention_mask", given["attention_mask"], rank)
-        arrays["attention_mask"] = (
-            same_shape("attention_mask", mask, ids) if cache is None else whole_mask(mask, cache, ids)
-        )
+        arrays["attention_mask"] = checked_mask(given["attention_mask"], ids, cache)
     if "head_mask" in given:
         arrays["head_mask"] = _checked_head_mask(config, given["head_mask"])
     if "encoder_hidden_states" in given or "encoder_attention_mask" in given:

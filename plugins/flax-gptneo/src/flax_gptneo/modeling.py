@@ -269,6 +269,8 @@ class FlaxGPTNeoPreTrainedModel(FlaxPreTrainedModel):
         they say otherwise). `past_key_values` is a cache from `init_cache`; the output has the one with this call's
         tokens, the old one stays as it is.
 
+        An `attention_mask` [B, T, S] says for each token what it sees, instead of causality.
+
         `params` stands in for the model's own. `train` turns dropout on and needs `dropout_rng`. `output_attentions`,
         `output_hidden_states` and `return_dict` default to the config's. Returns FlaxBaseModelOutputWithPast or
         FlaxCausalLMOutputWithPast, or a tuple of what is in it with `return_dict=False`.

@@ -264,10 +264,10 @@ class ForCausalLM(nnx.Module):
 
 
 def counted_positions(
-    attention_mask: Int[Array, "B S"] | Bool[Array, "B S"] | None, tokens: int, start: int | Int[Array, ""]
+    attention_mask: AttentionMask | None, tokens: int, start: int | Int[Array, ""]
 ) -> Int[Array, "#B T"]:
     """Positions of T tokens from `start` on, among those that the mask keeps; −1 for padding."""
-    if attention_mask is None:
+    if attention_mask is None or attention_mask.ndim == 3:
         return (start + jnp.arange(tokens))[None]
     kept = (attention_mask != 0).astype(jnp.int32)
     counted = jnp.cumsum(kept, axis=1) * kept - 1
@@ -310,6 +310,9 @@ class FlaxOPTPreTrainedModel(FlaxPreTrainedModel):
         written yet); `position_ids`, which count from 0 the tokens that the mask keeps unless they are given; −1 is for
         padding. `past_key_values` is a cache from `init_cache`; the output has the one with this call's tokens, the old
         one stays as it is.
+
+        An `attention_mask` [B, T, S] says for each token what it sees, instead of causality; positions do not count over
+        it.
 
         `params` stands in for the model's own. `train`, or `deterministic=False`, turns dropout on and needs
         `dropout_rng`. `output_attentions`, `output_hidden_states` and `return_dict` default to the config's. Returns

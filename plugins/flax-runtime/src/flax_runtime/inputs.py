@@ -25,8 +25,8 @@ AXES = {2: "[batch, tokens]", 3: "[batch, choices, tokens]"}
 def decoder_inputs(config: PretrainedConfig, given: Mapping[str, Any], *, first_position: int = 0) -> dict[str, Any]:
     """The inputs of a decoder that are given, as arrays; raises InputError when one does not fit.
 
-    `input_ids` [B, T]; `past_key_values`, a cache of S slots; `attention_mask` [B, T], or [B, S] with a cache;
-    `position_ids` [B, T], from `first_position` to the end of the table. Other names are for the model to check.
+    `input_ids` [B, T]; `past_key_values`, a cache of S slots; `attention_mask` [B, T], or [B, S] with a cache, or one
+    for each token (see `checked_mask`); `position_ids` [B, T], from `first_position` to the end of the table. Other names are for the model to check.
     """
     given = {name: value for name, value in given.items() if value is not None}
     ids = table("input_ids", given.get("input_ids"))
@@ -37,10 +37,7 @@ def decoder_inputs(config: PretrainedConfig, given: Mapping[str, Any], *, first_
     if cache is not None:
         arrays["past_key_values"] = checked_cache(config, cache, ids)
     if "attention_mask" in given:
-        mask = table("attention_mask", given["attention_mask"])
-        arrays["attention_mask"] = (
-            same_shape("attention_mask", mask, ids) if cache is None else whole_mask(mask, cache, ids)
-        )
+        arrays["attention_mask"] = checked_mask(given["attention_mask"], ids, cache)
     if "position_ids" in given:
         positions = table("position_ids", given["position_ids"])
         arrays["position_ids"] = same_shape("position_ids", positions, ids)
@@ -77,6 +74,8 @@ def narrowed(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _narrow(found: Any) -> Any:
+    if found.dtype == bool and found.ndim == 3:  # a mask for each token
+        return found
     return found.astype(np.int32) if found.dtype.kind in "biu" and found.dtype != np.int32 else found
 
 
@@ -126,8 +125,17 @@ def checked_cache(config: PretrainedConfig, cache: Any, ids: Any) -> KVCache:
     return cache
 
 
-def whole_mask(mask: Any, cache: KVCache, ids: Any) -> Any:
-    """The mask, if it covers every slot of the cache."""
+def checked_mask(value: Any, ids: Any, cache: KVCache | None) -> Any:
+    """The attention mask, if it covers the ids, or every slot of the cache.
+
+    For ids [B, T] a mask [B, T, S], S being tokens or slots, says what each token sees; it is returned as bool. Any
+    other has the shape of the ids, or [B, S] with a cache.
+    """
+    if ids.ndim == 2 and array("attention_mask", value).ndim == 3:
+        return _mask_for_each(table("attention_mask", value, 3), ids, cache)
+    mask = table("attention_mask", value, ids.ndim)
+    if cache is None:
+        return same_shape("attention_mask", mask, ids)
     if mask.shape != (ids.shape[0], cache.max_length):
         raise InputError(
             f"attention_mask has shape {list(mask.shape)}; with past_key_values it covers the whole cache: "
@@ -135,6 +143,13 @@ def whole_mask(mask: Any, cache: KVCache, ids: Any) -> Any:
             hints=["prepare_inputs_for_generation makes it out of the prompt's."],
         )
     return mask
+
+
+def _mask_for_each(mask: Any, ids: Any, cache: KVCache | None) -> Any:
+    expected = (*ids.shape, ids.shape[1] if cache is None else cache.max_length)
+    if mask.shape != expected:
+        raise InputError(f"attention_mask has shape {list(mask.shape)}; for each token it needs {list(expected)}.")
+    return mask != 0
 
 
 def refuse_unknown_inputs(model: type[Any], unknown: Iterable[str]) -> None:

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 
-def padding_mask(attention_mask: Int[Array, "B S"] | Bool[Array, "B S"]) -> Bool[Array, "B 1 1 S"]:
-    """False at the keys that are padding: where `attention_mask` is 0."""
-    return (attention_mask != 0)[:, None, None, :]
+def padding_mask(
+    attention_mask: Int[Array, "B S"] | Bool[Array, "B S"] | Bool[Array, "B T S"],
+) -> Bool[Array, "B 1 #T S"]:
+    """False at the keys that are padding: where `attention_mask` is 0; [B, T, S] says so for each query."""
+    return (attention_mask != 0)[:, None] if attention_mask.ndim == 3 else (attention_mask != 0)[:, None, None, :]
 
 
 def causal_mask(queries: int, keys: int, offset: int | Int[Array, ""] = 0) -> Bool[Array, "1 1 T S"]:

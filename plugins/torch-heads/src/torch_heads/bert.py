@@ -23,6 +23,7 @@ from torch_runtime.attention import AttentionFunction, attention_weights, weight
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call
 from torch_runtime.inputs import checked_tokens, looked_up, per_layer
+from torch_runtime.linear import Linear
 from torch_runtime.masks import checked_mask, padding_mask
 from torch_runtime.modeling import TorchPreTrainedModel
 from torch_runtime.outputs import BaseModelOutputWithPoolingAndCrossAttentions
@@ -88,9 +89,9 @@ class BertSelfAttention(nn.Module):
         self.head_size = size
         self.dropout_rate = config.attention_probs_dropout_prob
         self.attend = attend
-        self.query = nn.Linear(config.hidden_size, self.heads * size)
-        self.key = nn.Linear(width, self.heads * size)
-        self.value = nn.Linear(width, self.heads * size)
+        self.query = Linear(config.hidden_size, self.heads * size)
+        self.key = Linear(width, self.heads * size)
+        self.value = Linear(width, self.heads * size)
 
     def forward(self, x: Tensor, source: Tensor, head_mask: Tensor | None, call: Call) -> tuple[Tensor, Tensor | None]:
         q, k, v = self._split(self.query(x)), self._split(self.key(source)), self._split(self.value(source))
@@ -123,7 +124,7 @@ class BertOutput(nn.Module):
 
     def __init__(self, config: BertConfig, inputs: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(inputs, config.hidden_size)
+        self.dense = Linear(inputs, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -152,7 +153,7 @@ class BertIntermediate(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.dense = Linear(config.hidden_size, config.intermediate_size)
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -193,7 +194,7 @@ class BertPooler(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(self.dense(x[:, 0]))

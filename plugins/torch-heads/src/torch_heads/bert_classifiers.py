@@ -13,6 +13,7 @@ from automodels.errors import InputError, UnsupportedConfigError
 from automodels.families.bert import BertConfig
 from torch_heads.bert import BertModel, BertPreTrainedModel
 from torch_heads.losses import check_problem_type, class_loss, sequence_loss, span_loss
+from torch_runtime.linear import Linear
 from torch_runtime.outputs import (
     MultipleChoiceModelOutput,
     NextSentencePredictorOutput,
@@ -27,7 +28,7 @@ class BertOnlyNSPHead(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+        self.seq_relationship = Linear(config.hidden_size, 2)
 
 
 class BertForNextSentencePrediction(BertPreTrainedModel):
@@ -94,7 +95,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
         super().__init__(config, **making)
         self.bert = BertModel(self.config, backend=self.backend_report)
         self.dropout = nn.Dropout(self.config.head_dropout)
-        self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
+        self.classifier = Linear(self.config.hidden_size, self.config.num_labels)
         self.post_init()
 
     @classmethod
@@ -146,7 +147,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
         super().__init__(config, **making)
         self.bert = BertModel(self.config, backend=self.backend_report)
         self.dropout = nn.Dropout(self.config.head_dropout)
-        self.classifier = nn.Linear(self.config.hidden_size, 1)
+        self.classifier = Linear(self.config.hidden_size, 1)
         self.post_init()
 
     def forward(  # noqa: PLR0917  # the order that transformers' arguments have
@@ -199,7 +200,7 @@ class BertForTokenClassification(BertPreTrainedModel):
         super().__init__(config, **making)
         self.bert = BertModel(self.config, add_pooling_layer=False, backend=self.backend_report)
         self.dropout = nn.Dropout(self.config.head_dropout)
-        self.classifier = nn.Linear(self.config.hidden_size, self.config.num_labels)
+        self.classifier = Linear(self.config.hidden_size, self.config.num_labels)
         self.post_init()
 
     def forward(  # noqa: PLR0917  # the order that transformers' arguments have
@@ -244,7 +245,7 @@ class BertForQuestionAnswering(BertPreTrainedModel):
     def __init__(self, config: BertConfig, **making: Any) -> None:
         super().__init__(config, **making)
         self.bert = BertModel(self.config, add_pooling_layer=False, backend=self.backend_report)
-        self.qa_outputs = nn.Linear(self.config.hidden_size, 2)
+        self.qa_outputs = Linear(self.config.hidden_size, 2)
         self.post_init()
 
     @classmethod

@@ -21,6 +21,7 @@ from torch_heads.losses import class_loss, next_token_loss
 from torch_runtime.activations import ACTIVATIONS
 from torch_runtime.cache import KVCache
 from torch_runtime.decoding import kept_states
+from torch_runtime.linear import Linear
 from torch_runtime.outputs import CausalLMOutputWithCrossAttentions, MaskedLMOutput, Tensors
 
 logger = logging.getLogger("automodels")
@@ -48,7 +49,7 @@ class BertPredictionHeadTransform(nn.Module):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.hidden_act]
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
@@ -65,10 +66,10 @@ class BertLMPredictionHead(nn.Module):
         self.transform = BertPredictionHeadTransform(config)
         if config.tie_word_embeddings:
             self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-            self.decoder = nn.Linear(config.hidden_size, config.vocab_size, device="meta")  # takes no memory
+            self.decoder = Linear(config.hidden_size, config.vocab_size, device="meta")  # takes no memory
             self.decoder.weight, self.decoder.bias = words.weight, self.bias
         else:
-            self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+            self.decoder = Linear(config.hidden_size, config.vocab_size)
 
     def forward(self, x: Tensor) -> Tensor:
         scores: Tensor = self.decoder(self.transform(x))
@@ -88,7 +89,7 @@ class BertPreTrainingHeads(BertOnlyMLMHead):
 
     def __init__(self, config: BertConfig, words: nn.Embedding) -> None:
         super().__init__(config, words)
-        self.seq_relationship = nn.Linear(config.hidden_size, 2)
+        self.seq_relationship = Linear(config.hidden_size, 2)
 
 
 class BertPredictingTokens(BertPreTrainedModel):

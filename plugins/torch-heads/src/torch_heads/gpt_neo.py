@@ -24,6 +24,7 @@ from torch_runtime.attention import AttentionFunction, attention_weights, weight
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call, kept_states
 from torch_runtime.inputs import check_values, checked_tokens, per_layer
+from torch_runtime.linear import Linear
 from torch_runtime.masks import causal_mask, checked_mask, combined, last_seen, window_mask
 from torch_runtime.modeling import TorchPreTrainedModel
 from torch_runtime.outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
@@ -61,10 +62,10 @@ class GPTNeoSelfAttention(nn.Module):
         self.heads = config.num_heads
         self.dropout_rate = config.attention_dropout
         self.attend = attend
-        self.k_proj = nn.Linear(size, size, bias=False)
-        self.v_proj = nn.Linear(size, size, bias=False)
-        self.q_proj = nn.Linear(size, size, bias=False)
-        self.out_proj = nn.Linear(size, size)
+        self.k_proj = Linear(size, size, bias=False)
+        self.v_proj = Linear(size, size, bias=False)
+        self.q_proj = Linear(size, size, bias=False)
+        self.out_proj = Linear(size, size)
 
     def forward(self, x: Tensor, head_mask: Tensor | None, call: Call) -> tuple[Tensor, Tensor | None]:
         q, k, v = self._split(self.q_proj(x)), self._split(self.k_proj(x)), self._split(self.v_proj(x))
@@ -104,8 +105,8 @@ class GPTNeoMLP(nn.Module):
 
     def __init__(self, config: GPTNeoConfig) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.c_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.c_fc = Linear(config.hidden_size, config.intermediate_size)
+        self.c_proj = Linear(config.intermediate_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.activation_function]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -276,7 +277,7 @@ class GPTNeoForCausalLM(GPTNeoPreTrainedModel):
     def __init__(self, config: GPTNeoConfig, **making: Any) -> None:
         super().__init__(config, **making)
         self.transformer = GPTNeoModel(self.config, backend=self.backend_report)
-        self.lm_head = nn.Linear(self.config.hidden_size, self.config.vocab_size, bias=False)
+        self.lm_head = Linear(self.config.hidden_size, self.config.vocab_size, bias=False)
         if self.config.tie_word_embeddings:
             self.lm_head.weight = self.transformer.wte.weight
         self.post_init()

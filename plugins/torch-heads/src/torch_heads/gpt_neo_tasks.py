@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from automodels.families.gpt_neo import GPTNeoConfig
 from torch_heads.gpt_neo import GPTNeoModel, GPTNeoPreTrainedModel
@@ -15,6 +15,7 @@ from torch_heads.last_token import at_last_token
 from torch_heads.losses import check_problem_type, sequence_loss
 from torch_heads.tasks import BackboneForQuestionAnswering, BackboneForTokenClassification
 from torch_runtime.cache import KVCache
+from torch_runtime.linear import Linear
 from torch_runtime.outputs import SequenceClassifierOutputWithPast
 
 GPTNeoForQuestionAnswering = BackboneForQuestionAnswering.on(GPTNeoModel)
@@ -38,7 +39,7 @@ class GPTNeoForSequenceClassification(GPTNeoPreTrainedModel):
     def __init__(self, config: GPTNeoConfig, **making: Any) -> None:
         super().__init__(config, **making)
         self.transformer = GPTNeoModel(self.config, backend=self.backend_report)
-        self.score = nn.Linear(self.config.hidden_size, self.config.num_labels, bias=False)
+        self.score = Linear(self.config.hidden_size, self.config.num_labels, bias=False)
         self.post_init()
 
     @classmethod

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from automodels.families.opt import OPTConfig
 from torch_heads.last_token import at_last_token
@@ -15,6 +15,7 @@ from torch_heads.losses import check_problem_type, sequence_loss
 from torch_heads.opt import OPTModel, OPTPreTrainedModel
 from torch_heads.tasks import BackboneForQuestionAnswering
 from torch_runtime.cache import KVCache
+from torch_runtime.linear import Linear
 from torch_runtime.outputs import SequenceClassifierOutputWithPast
 
 OPTForQuestionAnswering = BackboneForQuestionAnswering.on(OPTModel)
@@ -35,7 +36,7 @@ class OPTForSequenceClassification(OPTPreTrainedModel):
     def __init__(self, config: OPTConfig, **making: Any) -> None:
         super().__init__(config, **making)
         self.model = OPTModel(self.config, backend=self.backend_report)
-        self.score = nn.Linear(self.config.word_embed_proj_dim, self.config.num_labels, bias=False)
+        self.score = Linear(self.config.word_embed_proj_dim, self.config.num_labels, bias=False)
         self.post_init()
 
     @classmethod

@@ -19,6 +19,7 @@ from automodels.errors import InputError
 from automodels.runtime.numbers import positive
 from automodels.runtime.outputs import ModelOutput
 from torch_heads.losses import are_both_given, can_look_at, checked_positions, class_loss
+from torch_runtime.linear import Linear
 
 START_N_TOP = END_N_TOP = 5  # XLNet's beam, where a config does not say
 LAYER_NORM_EPS = 1e-12
@@ -59,7 +60,7 @@ class PoolerStartLogits(nn.Module):
     def __init__(self, config: Any, *, width: int | None = None) -> None:
         """`width` is that of the states, where it is not the config's `hidden_size`."""
         super().__init__()
-        self.dense = nn.Linear(width or config.hidden_size, 1)
+        self.dense = Linear(width or config.hidden_size, 1)
 
     def forward(self, hidden_states: Tensor, p_mask: Tensor | None = None) -> Tensor:
         """[B, T] from states [B, T, D]; `p_mask` [B, T] is 1 for tokens that are in no answer."""
@@ -74,10 +75,10 @@ class PoolerEndLogits(nn.Module):
         """`width` is that of the states, where it is not the config's `hidden_size`."""
         super().__init__()
         width = width or config.hidden_size
-        self.dense_0 = nn.Linear(2 * width, width)
+        self.dense_0 = Linear(2 * width, width)
         self.activation = nn.Tanh()
         self.LayerNorm = nn.LayerNorm(width, eps=getattr(config, "layer_norm_eps", LAYER_NORM_EPS))
-        self.dense_1 = nn.Linear(width, 1)
+        self.dense_1 = Linear(width, 1)
 
     def forward(
         self,
@@ -108,9 +109,9 @@ class PoolerAnswerClass(nn.Module):
         """`width` is that of the states, where it is not the config's `hidden_size`."""
         super().__init__()
         width = width or config.hidden_size
-        self.dense_0 = nn.Linear(2 * width, width)
+        self.dense_0 = Linear(2 * width, width)
         self.activation = nn.Tanh()
-        self.dense_1 = nn.Linear(width, 1, bias=False)
+        self.dense_1 = Linear(width, 1, bias=False)
 
     def forward(
         self,

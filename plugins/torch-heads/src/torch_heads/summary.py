@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from automodels.errors import ConfigValueError, InputError, UnsupportedConfigError, nearest
 from torch_heads.losses import can_look_at
 from torch_runtime.activations import ACTIVATIONS
+from torch_runtime.linear import Linear
 
 SUMMARY_TYPES = ("last", "first", "mean", "cls_index")
 
@@ -54,7 +55,7 @@ class SequenceSummary(nn.Module):
                 config.num_labels > 0
             )
             self.width = config.num_labels if self.is_projected_to_labels else width
-            self.summary = nn.Linear(width, self.width)
+            self.summary = Linear(width, self.width)
         self.activation = _activation(getattr(config, "summary_activation", None))
         self.first_dropout = _dropout("summary_first_dropout", config)
         self.last_dropout = _dropout("summary_last_dropout", config)

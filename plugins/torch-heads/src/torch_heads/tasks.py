@@ -17,6 +17,7 @@ from torch_heads.losses import check_problem_type, class_loss, sequence_loss, sp
 from torch_heads.squad import SQuADHead, SquadHeadOutput
 from torch_heads.summary import SequenceSummary
 from torch_heads.with_head import BackboneWithHead
+from torch_runtime.linear import Linear
 from torch_runtime.outputs import (
     MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
@@ -59,7 +60,7 @@ class BackboneForSequenceClassification(BackboneWithHead):
         self.sequence_summary = SequenceSummary(self.config, width=width, summary_type="cls_index")
         # A summary that is projected to the classes is their score already.
         is_done = self.sequence_summary.is_projected_to_labels
-        self.logits_proj = None if is_done else nn.Linear(self.sequence_summary.width, self.config.num_labels)
+        self.logits_proj = None if is_done else Linear(self.sequence_summary.width, self.config.num_labels)
 
     def forward(
         self,
@@ -91,7 +92,7 @@ class BackboneForMultipleChoice(BackboneWithHead):
 
     def add_head(self, width: int) -> None:
         self.sequence_summary = SequenceSummary(self.config, width=width, summary_type="cls_index")
-        self.logits_proj = nn.Linear(self.sequence_summary.width, 1)
+        self.logits_proj = Linear(self.sequence_summary.width, 1)
 
     def forward(
         self,
@@ -126,7 +127,7 @@ class BackboneForTokenClassification(BackboneWithHead):
 
     def add_head(self, width: int) -> None:
         self.dropout = nn.Dropout(head_dropout(self.config))
-        self.classifier = nn.Linear(width, self.config.num_labels)
+        self.classifier = Linear(width, self.config.num_labels)
 
     def forward(
         self,
@@ -148,7 +149,7 @@ class BackboneForQuestionAnswering(BackboneWithHead):
     """First and last token of an answer in a text, each scored by itself."""
 
     def add_head(self, width: int) -> None:
-        self.qa_outputs = nn.Linear(width, 2)
+        self.qa_outputs = Linear(width, 2)
 
     def forward(
         self,

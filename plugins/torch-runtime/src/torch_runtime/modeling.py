@@ -42,10 +42,11 @@ from torch_runtime.filling import fill
 from torch_runtime.flax_names import flax_keymap
 from torch_runtime.generation.methods import GenerationMethods
 from torch_runtime.given_tensors import STATE_DICT, given_checkpoint
-from torch_runtime.initialising import InitMethods, is_initialising, no_init_weights, refresh
+from torch_runtime.initialising import InitMethods, is_initialising, refresh
 from torch_runtime.mask_methods import MaskMethods
 from torch_runtime.memory_hooks import MemoryHooks
 from torch_runtime.offloading import dispatch, offload_files, offload_fresh, on_disk
+from torch_runtime.outline import outlining
 from torch_runtime.parameters import abstract_parameters, held
 from torch_runtime.placing import Placement, placement
 from torch_runtime.pruning import PruningMethods
@@ -219,7 +220,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         report = backend_here(backend, dtype, torch.get_default_device())
         torch.set_default_dtype(dtype)
         try:
-            with torch.device("meta"), no_init_weights():
+            with outlining():
                 return cls(config, backend=report)
         finally:
             torch.set_default_dtype(before)
@@ -231,7 +232,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
 
     def _outline_of(self, config: PretrainedConfig) -> Self:
         """The same model with another config, without memory."""
-        with torch.device("meta"), no_init_weights():
+        with outlining():
             return type(self)(config, backend=self.backend_report)
 
     def _place(self, placed: Placement, index: dict[str, Any], folder: str | None) -> None:
