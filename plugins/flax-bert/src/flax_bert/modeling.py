@@ -84,7 +84,8 @@ class FlaxBertPreTrainedModel(FlaxPreTrainedModel):
         0, 1, …, behind what the cache holds). `head_mask` [N] or [L, N] scales attention heads, 0 switches one off.
         Decoders that attend to an encoder take `encoder_hidden_states` [B, E, D] and `encoder_attention_mask` [B, E].
         `past_key_values` is a cache from `init_cache`; the output has the one with this call's tokens, the old one
-        stays as it is. An `attention_mask` [B, T, S] says for each token what it sees, in decoders instead of causality.
+        stays as it is. An `attention_mask` [B, T, S] says for each token what it sees, in decoders instead of
+        causality.
 
         `params` stands in for the model's own. `train` turns dropout on and needs `dropout_rng`. `output_attentions`,
         `output_hidden_states` and `return_dict` default to the config's. Returns the model's output, or a tuple of what

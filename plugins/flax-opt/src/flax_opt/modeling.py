@@ -311,8 +311,8 @@ class FlaxOPTPreTrainedModel(FlaxPreTrainedModel):
         padding. `past_key_values` is a cache from `init_cache`; the output has the one with this call's tokens, the old
         one stays as it is.
 
-        An `attention_mask` [B, T, S] says for each token what it sees, instead of causality; positions do not count over
-        it.
+        An `attention_mask` [B, T, S] says for each token what it sees, instead of causality; positions do not count
+        over it.
 
         `params` stands in for the model's own. `train`, or `deterministic=False`, turns dropout on and needs
         `dropout_rng`. `output_attentions`, `output_hidden_states` and `return_dict` default to the config's. Returns

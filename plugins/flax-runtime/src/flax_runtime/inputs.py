@@ -26,7 +26,8 @@ def decoder_inputs(config: PretrainedConfig, given: Mapping[str, Any], *, first_
     """The inputs of a decoder that are given, as arrays; raises InputError when one does not fit.
 
     `input_ids` [B, T]; `past_key_values`, a cache of S slots; `attention_mask` [B, T], or [B, S] with a cache, or one
-    for each token (see `checked_mask`); `position_ids` [B, T], from `first_position` to the end of the table. Other names are for the model to check.
+    for each token (see `checked_mask`); `position_ids` [B, T], from `first_position` to the end of the table. Other
+    names are for the model to check.
     """
     given = {name: value for name, value in given.items() if value is not None}
     ids = table("input_ids", given.get("input_ids"))
