@@ -6,11 +6,13 @@ torch has for other types, reaches nearly all of it (benchmarks/pytorch.py). Bot
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+_ONEDNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch._C._has_mkldnn else None
 
 
 class Linear(nn.Linear):
@@ -40,6 +42,6 @@ def _is_plain(x: Tensor, weight: Tensor) -> bool:
         and x.numel() > 0
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and torch._C._get_tracing_state() is None  # torch.jit.trace, torch.onnx
         and torch._C._functorch.peek_interpreter_stack() is None  # neither vmap nor grad of torch.func
     )

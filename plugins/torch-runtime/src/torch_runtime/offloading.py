@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from automodels.checkpoint.keymap import SAME, TRANSPOSED
@@ -122,6 +121,8 @@ def _written(found: Assignment, folder: str) -> dict[str, Any]:
 
 
 def _saved(tensor: torch.Tensor, name: str, folder: str) -> dict[str, Any]:
+    from safetensors.torch import save_file  # accelerate, without which nothing goes to disk, requires it
+
     file = os.path.join(folder, f"{name}.safetensors")
     save_file({name: tensor.contiguous()}, file)
     return _entry(file, name, tensor.dtype)
