@@ -143,3 +143,8 @@ def test_a_model_compiles_itself_and_returns_the_same_outputs():
 
     assert type(found) is type(expected)
     torch.testing.assert_close(found.pooler_output, expected.pooler_output, atol=1e-6, rtol=1e-6)
+
+
+def test_what_is_compiled_is_each_models_own_forward():
+    """Torch compiles a function anew only a few times, so one that all models shared would soon not be compiled."""
+    assert all(kind.__call__ is torch.nn.Module.__call__ for kind in (BertModel, OPTForCausalLM, GPTNeoForCausalLM))

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
 
 from automodels.arguments import parameters, refuse_unknown
 
 
-def refuse_unknown_arguments(model_class: type, given: Iterable[str]) -> None:
-    """Raises UnknownArgumentError for names of arguments that calls of a model do not take."""
-    known = _arguments(model_class)
-    if known is not None and not known.issuperset(given):
-        refuse_unknown(model_class.__name__, given, known)
+def refuse_unknown_arguments(model: nn.Module, _inputs: tuple[Any, ...], options: Mapping[str, Any]) -> None:
+    """A hook before a model's calls: raises UnknownArgumentError for names of arguments that it does not take.
+
+    A hook, because a `__call__` of our own would be what torch.compile compiles, one for all models of a process.
+    """
+    if torch.compiler.is_compiling():
+        return
+    known = _arguments(type(model))
+    if known is not None and not known.issuperset(options):
+        refuse_unknown(type(model).__name__, options, known)
 
 
 @functools.cache

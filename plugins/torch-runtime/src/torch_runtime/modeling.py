@@ -101,12 +101,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         self.backend_report = backend
         self.attend = attention_function(backend)
         self.adapters: dict[str, Adapter] = {}
-
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """What `forward` returns, its hooks run; raises UnknownArgumentError for an argument that it does not take."""
-        if not torch.compiler.is_compiling():
-            refuse_unknown_arguments(type(self), options)
-        return super().__call__(*inputs, **options)
+        self.register_forward_pre_hook(refuse_unknown_arguments, with_kwargs=True)
 
     def post_init(self) -> None:
         """Draws fresh values, unless whoever makes the model fills it; the last line of every `__init__`."""
