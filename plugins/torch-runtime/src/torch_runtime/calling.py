@@ -20,9 +20,10 @@ def refuse_unknown_arguments(model: nn.Module, _inputs: tuple[Any, ...], options
     """
     if torch.compiler.is_compiling():
         return
-    known = _arguments(type(model))
+    kind: type = type(model)
+    known = _arguments(kind)
     if known is not None and not known.issuperset(options):
-        refuse_unknown(type(model).__name__, options, known)
+        refuse_unknown(kind.__name__, options, known)
 
 
 @functools.cache
