@@ -166,6 +166,11 @@ def test_memory_limits_without_a_plan_are_refused(saved):
         BertForMaskedLM.from_pretrained(saved[0], max_memory={"cpu": 100})
 
 
+def test_memory_limits_that_are_no_sizes_are_refused(saved):
+    with pytest.raises(InputError, match="max_memory is {'cpu': 'much'}"):
+        BertForMaskedLM.from_pretrained(saved[0], device_map="auto", max_memory={"cpu": "much"})
+
+
 def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_loaded(saved, tmp_path):
     (tmp_path / "file").write_text("")
 

@@ -173,11 +173,22 @@ def test_positions_start_at_the_third_row_of_their_table(model):
         ({"inputs_embeds": torch.ones(2, 5, 12)}, "exactly one of them"),
         ({"logits_to_keep": -1}, "logits_to_keep is -1"),
         ({"labels": IDS[:, 1:]}, r"labels has shape \[2, 4\]; it needs \[2, 5\]"),
+        ({"attention_mask": [[1] * 5] * 2}, "attention_mask is a list, not a tensor"),
     ],
 )
 def test_wrong_inputs_are_refused(model, given, said):
     with pytest.raises(InputError, match=said):
         model(IDS, **given)
+
+
+def test_what_is_no_tensor_is_refused(model):
+    for ids, said in (
+        (IDS.numpy(), "ndarray.*\n.*torch.as_tensor"),
+        ([[3, 4]], "list"),
+        ("A text", "str.*\n.*tokenizer"),
+    ):
+        with pytest.raises(InputError, match=f"input_ids is a {said}"):
+            model(ids)
 
 
 def test_more_tokens_than_positions_are_refused_also_behind_a_cache(model):

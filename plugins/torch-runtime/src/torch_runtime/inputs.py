@@ -19,6 +19,7 @@ def checked_tokens(table: nn.Embedding, ids: Tensor | None, embeds: Tensor | Non
     """
     if (ids is None) == (embeds is None):
         raise InputError("input_ids and inputs_embeds: exactly one of them is needed.")
+    check_tensor("input_ids" if embeds is None else "inputs_embeds", ids if embeds is None else embeds)
     if embeds is not None:
         if embeds.dim() != 3 or embeds.shape[-1] != table.embedding_dim:
             raise InputError(f"inputs_embeds has shape {list(embeds.shape)}; it needs [B, T, {table.embedding_dim}].")
@@ -33,6 +34,13 @@ def checked_tokens(table: nn.Embedding, ids: Tensor | None, embeds: Tensor | Non
     check_values("input_ids", ids, table.num_embeddings)
     rows: Tensor = table(ids)
     return rows
+
+
+def check_tensor(name: str, value: object) -> None:
+    """Raises InputError for what is no tensor, such as an array of numpy."""
+    if not isinstance(value, Tensor):
+        hint = "Pass what a tokenizer makes of it" if isinstance(value, str) else f"Pass torch.as_tensor({name})"
+        raise InputError(f"{name} is a {type(value).__name__}, not a tensor.", hints=[f"{hint}."])
 
 
 def check_length(tokens: int, positions: int) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from automodels.errors import InputError
+from torch_runtime.inputs import check_tensor
 
 
 def padding_mask(attention_mask: Tensor) -> Tensor:
@@ -54,6 +55,7 @@ def checked_mask(attention_mask: Tensor | None, batch: int, queries: int, keys: 
     """
     if attention_mask is None:
         return None
+    check_tensor("attention_mask", attention_mask)
     if tuple(attention_mask.shape) not in ((batch, keys), (batch, queries, keys)):
         raise InputError(
             f"attention_mask has shape {list(attention_mask.shape)}; it needs {[batch, keys]} or "

@@ -184,7 +184,12 @@ def _planned(
     model: nn.Module, strategy: str, max_memory: Mapping[Any, Any] | None, no_split: tuple[str, ...]
 ) -> Placement:
     found = accelerate(f'device_map="{strategy}"')
-    memory = found.utils.get_max_memory(dict(max_memory) if max_memory else None)
+    try:
+        memory = found.utils.get_max_memory(dict(max_memory) if max_memory else None)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"max_memory is {max_memory!r}: {error}", hints=['For example {0: "10GiB", "cpu": "30GiB"}.']
+        ) from error
     if strategy != "sequential":
         memory = found.utils.get_balanced_memory(
             model, memory, no_split_module_classes=list(no_split), low_zero=strategy == "balanced_low_0"
