@@ -9,7 +9,8 @@ from torch import nn
 
 from automodels.errors import UnknownArgumentError
 from torch_heads import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, OPTConfig, OPTForCausalLM
-from torch_runtime.initialising import no_init_weights
+from torch_runtime.initialising import is_initialising, no_init_weights
+from torch_runtime.tensors import default_device
 
 
 def test_each_kind_of_module_is_drawn_by_its_rule():
@@ -146,3 +147,13 @@ def test_a_reentrant_checkpoint_above_frozen_weights_trains_what_is_inside():
 
     assert trained.grad is not None
     assert trained.grad.shape == (12,)
+
+
+def test_where_a_device_is_set_for_a_while_models_are_made_there():
+    with torch.device("meta"):
+        outline = BertModel(BertConfig(**BERT))
+        assert not is_initialising()
+        assert default_device() == torch.device("meta")
+
+    assert outline.device == torch.device("meta")
+    assert default_device() == torch.device("cpu")

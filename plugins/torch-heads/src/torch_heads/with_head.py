@@ -131,7 +131,7 @@ class BackboneWithHead(TorchPreTrainedModel):
         if not given.keys() <= self._taken:
             refuse_unknown(type(self).__name__, given, self._taken, elsewhere=parameters(type(self).forward))
         wanted = {"return_dict": True, "use_cache": False}  # a cache is for what comes after; nothing does
-        output = self.base_model(**{key: value for key, value in wanted.items() if key in self._taken} | given)
+        output = self.base_model(**{**{key: value for key, value in wanted.items() if key in self._taken}, **given})
         states = output if isinstance(output, Tensor) else output[0]
         return states, {key: getattr(output, key, None) for key in ("hidden_states", "attentions")}
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from automodels.errors import InputError
-from torch_runtime.tensors import first_dtype
+from torch_runtime.tensors import default_device, first_dtype
 
 logger = logging.getLogger("automodels")
 
@@ -33,7 +33,7 @@ class ModelFacts:
         assert isinstance(self, nn.Module)
         first = next(self.parameters(), None)
         if first is None:
-            return torch.get_default_device()
+            return default_device()
         if first.is_meta and self.device_map:
             return next(
                 (torch.device(place) for place in self.device_map.values() if place != "disk"), torch.device("cpu")

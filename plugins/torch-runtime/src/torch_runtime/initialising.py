@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_runtime.parameters import Held
+from torch_runtime.tensors import default_device
 
 _is_initialising = contextvars.ContextVar("is_initialising", default=True)
 
@@ -27,7 +28,7 @@ def no_init_weights() -> Iterator[None]:
 
 def is_initialising() -> bool:
     """Whether a model that is made now draws its values."""
-    return _is_initialising.get() and torch.get_default_device().type != "meta"
+    return _is_initialising.get() and default_device().type != "meta"
 
 
 def standard_rule(module: nn.Module, std: float) -> None:

@@ -52,7 +52,7 @@ from torch_runtime.placing import Placement, placement
 from torch_runtime.pruning import PruningMethods
 from torch_runtime.quantization import Quantization, QuantizationMethods, quantization_asked
 from torch_runtime.saving import CheckpointSaving
-from torch_runtime.tensors import TORCH_DTYPES, floating_dtype
+from torch_runtime.tensors import TORCH_DTYPES, default_device, floating_dtype
 from torch_runtime.training_methods import TrainingMethods
 from torch_runtime.vocabulary import VocabularyMethods, ties
 
@@ -97,7 +97,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         self.check_config(config)
         self.config = config.copy_with()
         if isinstance(backend, str):
-            backend = backend_here(backend, torch.get_default_dtype(), torch.get_default_device())
+            backend = backend_here(backend, torch.get_default_dtype(), default_device())
         self.backend_report = backend
         self.attend = attention_function(backend)
         self.adapters: dict[str, Adapter] = {}
@@ -212,7 +212,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
     def _outline(cls, config: PretrainedConfig, dtype: torch.dtype, backend: str) -> Self:
         """The model without memory."""
         before = torch.get_default_dtype()
-        report = backend_here(backend, dtype, torch.get_default_device())
+        report = backend_here(backend, dtype, default_device())
         torch.set_default_dtype(dtype)
         try:
             with outlining():

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from automodels.errors import InputError, MissingDependencyError, nearest
+from torch_runtime.tensors import default_device
 
 Map = Mapping[str, str | int | torch.device]
 STRATEGIES = ("auto", "balanced", "balanced_low_0", "sequential")
@@ -59,7 +60,7 @@ def placement(
     if max_memory is not None:
         raise InputError(f"max_memory belongs to a device_map that is planned: one of {', '.join(STRATEGIES)}.")
     if device_map is None:
-        return Placement({"": torch.get_default_device()})
+        return Placement({"": default_device()})
     if not isinstance(device_map, Mapping):
         return Placement({"": usable_device(device_map)})
     if not device_map:

@@ -56,6 +56,11 @@ def first_dtype(tensors: Iterable[torch.Tensor]) -> torch.dtype:
     return first or torch.get_default_dtype()
 
 
+def default_device() -> torch.device:
+    """Where tensors are made now, by `torch.set_default_device` or inside `with torch.device(…)`."""
+    return torch.empty(0).device  # torch.get_default_device() knows nothing of the latter before torch 2.6
+
+
 def get_parameter_dtype(module: torch.nn.Module) -> torch.dtype:
     """Type of the first floating-point parameter, or if there is none, buffer; else of the first of either."""
     return first_dtype((*module.parameters(), *module.buffers()))
@@ -64,7 +69,7 @@ def get_parameter_dtype(module: torch.nn.Module) -> torch.dtype:
 def get_parameter_device(module: torch.nn.Module) -> torch.device:
     """Device of the first parameter or buffer; torch's default where there is neither."""
     first = next(itertools.chain(module.parameters(), module.buffers()), None)
-    return torch.get_default_device() if first is None else first.device
+    return default_device() if first is None else first.device
 
 
 def get_state_dict_dtype(state_dict: Mapping[str, torch.Tensor]) -> torch.dtype:
