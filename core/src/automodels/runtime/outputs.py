@@ -31,6 +31,10 @@ class ModelOutput:
         """Fields that are present, as `return_dict=False` gives them."""
         return self.values()
 
+    def as_asked(self, return_dict: bool | None, *, default: bool) -> Any:
+        """Itself, or its tuple where `return_dict` is False; None stands for the `default`, which the config has."""
+        return self if (default if return_dict is None else return_dict) else self.to_tuple()
+
     def __getitem__(self, key: str | int | slice) -> Any:
         if not isinstance(key, str):
             return self.to_tuple()[key]

@@ -296,7 +296,7 @@ class FlaxGPTNeoPreTrainedModel(FlaxPreTrainedModel):
             output_attentions=config.output_attentions if output_attentions is None else output_attentions,
             output_hidden_states=config.output_hidden_states if output_hidden_states is None else output_hidden_states,
         )
-        return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return output.as_asked(return_dict, default=config.return_dict)
 
 
 class FlaxGPTNeoModel(FlaxGPTNeoPreTrainedModel):

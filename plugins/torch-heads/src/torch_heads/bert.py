@@ -299,7 +299,7 @@ class BertModel(BertPreTrainedModel):
             attentions=tuple(attentions) if shown else None,
             cross_attentions=tuple(cross_attentions) if shown and encoder_hidden_states is not None else None,
         )
-        return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return output.as_asked(return_dict, default=config.return_dict)
 
     def _call(
         self,

@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from automodels.errors import InputError, UnsupportedConfigError
+from automodels.errors import UnsupportedConfigError
 from automodels.families.bert import BertConfig
 from torch_heads.bert import BertModel, BertPreTrainedModel
-from torch_heads.losses import check_problem_type, class_loss, sequence_loss, span_loss
+from torch_heads.choices import per_choice
+from torch_heads.losses import WithProblemType, class_loss, sequence_loss, span_loss
 from torch_runtime.linear import Linear
 from torch_runtime.outputs import (
     MultipleChoiceModelOutput,
@@ -76,10 +77,10 @@ class BertForNextSentencePrediction(BertPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)
 
 
-class BertForSequenceClassification(BertPreTrainedModel):
+class BertForSequenceClassification(WithProblemType, BertPreTrainedModel):
     """A class, several labels, or a number for each sequence; returns SequenceClassifierOutput.
 
     >>> import torch
@@ -97,12 +98,6 @@ class BertForSequenceClassification(BertPreTrainedModel):
         self.dropout = nn.Dropout(self.config.head_dropout)
         self.classifier = Linear(self.config.hidden_size, self.config.num_labels)
         self.post_init()
-
-    @classmethod
-    def check_config(cls, config: object) -> None:
-        """As its base's; also raises UnsupportedConfigError for a `problem_type` that no loss is for."""
-        super().check_config(config)
-        check_problem_type(getattr(config, "problem_type", None))
 
     def forward(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
@@ -129,7 +124,7 @@ class BertForSequenceClassification(BertPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)
 
 
 class BertForMultipleChoice(BertPreTrainedModel):
@@ -169,9 +164,9 @@ class BertForMultipleChoice(BertPreTrainedModel):
         right choice.
         """
         output = self.bert(
-            _rows("input_ids", input_ids), _rows("attention_mask", attention_mask),
-            _rows("token_type_ids", token_type_ids), _rows("position_ids", position_ids), head_mask,
-            _rows("inputs_embeds", inputs_embeds, rank=4),
+            per_choice("input_ids", input_ids), per_choice("attention_mask", attention_mask),
+            per_choice("token_type_ids", token_type_ids), per_choice("position_ids", position_ids), head_mask,
+            per_choice("inputs_embeds", inputs_embeds),
             output_attentions=output_attentions, output_hidden_states=output_hidden_states, return_dict=True,
         )  # fmt: skip
         choices = next(one.shape[1] for one in (input_ids, inputs_embeds) if one is not None)
@@ -182,7 +177,7 @@ class BertForMultipleChoice(BertPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)
 
 
 class BertForTokenClassification(BertPreTrainedModel):
@@ -228,7 +223,7 @@ class BertForTokenClassification(BertPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)
 
 
 class BertForQuestionAnswering(BertPreTrainedModel):
@@ -288,14 +283,4 @@ class BertForQuestionAnswering(BertPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
-
-
-def _rows(name: str, given: Tensor | None, *, rank: int = 3) -> Tensor | None:
-    """[B · C, …] from [B, C, …]; raises InputError for another number of axes."""
-    if given is None:
-        return None
-    if given.dim() != rank:
-        axes = "[batch, choices, tokens" + (", width]" if rank == 4 else "]")
-        raise InputError(f"{name} has shape {list(given.shape)}; a multiple choice needs {axes}.")
-    return given.flatten(0, 1)
+        return result.as_asked(return_dict, default=self.config.return_dict)

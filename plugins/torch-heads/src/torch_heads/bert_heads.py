@@ -165,7 +165,7 @@ class BertForPreTraining(BertPredictingTokens):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)
 
 
 class BertForMaskedLM(BertPredictingTokens):
@@ -211,7 +211,7 @@ class BertForMaskedLM(BertPredictingTokens):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)
 
 
 class BertLMHeadModel(BertPredictingTokens):
@@ -279,4 +279,4 @@ class BertLMHeadModel(BertPredictingTokens):
             attentions=output.attentions,
             cross_attentions=output.cross_attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)

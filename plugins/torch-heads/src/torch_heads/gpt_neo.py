@@ -223,7 +223,7 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
             hidden_states=(*states, x) if states_shown else None,
             attentions=tuple(attentions) if shown else None,
         )
-        return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return output.as_asked(return_dict, default=config.return_dict)
 
     def _embedded(self, words: Tensor, token_type_ids: Tensor | None, position_ids: Tensor | None, past: int) -> Tensor:
         if position_ids is None:
@@ -316,4 +316,4 @@ class GPTNeoForCausalLM(GPTNeoPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)

@@ -12,7 +12,7 @@ from torch import Tensor
 from automodels.families.gpt_neo import GPTNeoConfig
 from torch_heads.gpt_neo import GPTNeoModel, GPTNeoPreTrainedModel
 from torch_heads.last_token import at_last_token
-from torch_heads.losses import check_problem_type, sequence_loss
+from torch_heads.losses import WithProblemType, sequence_loss
 from torch_heads.tasks import BackboneForQuestionAnswering, BackboneForTokenClassification
 from torch_runtime.cache import KVCache
 from torch_runtime.linear import Linear
@@ -25,7 +25,7 @@ GPTNeoForTokenClassification = BackboneForTokenClassification.on(GPTNeoModel)
 """A class for each token; returns TokenClassifierOutput."""
 
 
-class GPTNeoForSequenceClassification(GPTNeoPreTrainedModel):
+class GPTNeoForSequenceClassification(WithProblemType, GPTNeoPreTrainedModel):
     """A class, several labels, or a number for each sequence; returns SequenceClassifierOutputWithPast.
 
     >>> import torch
@@ -41,12 +41,6 @@ class GPTNeoForSequenceClassification(GPTNeoPreTrainedModel):
         self.transformer = GPTNeoModel(self.config, backend=self.backend_report)
         self.score = Linear(self.config.hidden_size, self.config.num_labels, bias=False)
         self.post_init()
-
-    @classmethod
-    def check_config(cls, config: object) -> None:
-        """As its base's; also raises UnsupportedConfigError for a `problem_type` that no loss is for."""
-        super().check_config(config)
-        check_problem_type(getattr(config, "problem_type", None))
 
     def forward(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
@@ -82,4 +76,4 @@ class GPTNeoForSequenceClassification(GPTNeoPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from automodels.errors import InputError
-from torch_heads.tasks import last_tokens
 
 
 def at_last_token(
@@ -34,3 +33,10 @@ def at_last_token(
     # A sequence of padding alone has the place 0, as in transformers.
     places = torch.arange(input_ids.shape[1], device=input_ids.device) * (input_ids != pad_token_id)
     return states[rows, places.argmax(dim=1).to(states.device)]
+
+
+def last_tokens(attention_mask: Tensor | None) -> Tensor | None:
+    """[B] place of the last token that a mask [B, T] keeps; None, which is the last one, for any other mask."""
+    if attention_mask is None or attention_mask.dim() != 2:
+        return None
+    return attention_mask.shape[1] - 1 - (attention_mask != 0).flip(1).int().argmax(1)

@@ -114,6 +114,16 @@ def check_problem_type(problem_type: str | None) -> None:
         )
 
 
+class WithProblemType:
+    """A classifier of sequences, whose config says what `sequence_loss` is computed."""
+
+    @classmethod
+    def check_config(cls, config: object) -> None:
+        """As its base's; also raises UnsupportedConfigError for a `problem_type` that no loss is for."""
+        super().check_config(config)  # type: ignore[misc]  # a model's
+        check_problem_type(getattr(config, "problem_type", None))
+
+
 def can_look_at(values: Tensor) -> bool:
     """Whether values are known without waiting for a device, and looking at them does not end a compiled program."""
     return values.device.type == "cpu" and values.numel() > 0 and not torch.compiler.is_compiling()

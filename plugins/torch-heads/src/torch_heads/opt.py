@@ -250,7 +250,7 @@ class OPTModel(OPTPreTrainedModel):
             hidden_states=(*states, x) if states_shown else None,
             attentions=tuple(attentions) if shown else None,
         )
-        return output if (config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return output.as_asked(return_dict, default=config.return_dict)
 
 
 class OPTForCausalLM(OPTPreTrainedModel):
@@ -316,7 +316,7 @@ class OPTForCausalLM(OPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)
 
 
 def layer_norm(config: OPTConfig) -> nn.LayerNorm:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from automodels.families.opt import OPTConfig
 from torch_heads.last_token import at_last_token
-from torch_heads.losses import check_problem_type, sequence_loss
+from torch_heads.losses import WithProblemType, sequence_loss
 from torch_heads.opt import OPTModel, OPTPreTrainedModel
 from torch_heads.tasks import BackboneForQuestionAnswering
 from torch_runtime.cache import KVCache
@@ -22,7 +22,7 @@ OPTForQuestionAnswering = BackboneForQuestionAnswering.on(OPTModel)
 """First and last token of an answer in a text; returns QuestionAnsweringModelOutput."""
 
 
-class OPTForSequenceClassification(OPTPreTrainedModel):
+class OPTForSequenceClassification(WithProblemType, OPTPreTrainedModel):
     """A class, several labels, or a number for each sequence; returns SequenceClassifierOutputWithPast.
 
     >>> import torch
@@ -38,12 +38,6 @@ class OPTForSequenceClassification(OPTPreTrainedModel):
         self.model = OPTModel(self.config, backend=self.backend_report)
         self.score = Linear(self.config.word_embed_proj_dim, self.config.num_labels, bias=False)
         self.post_init()
-
-    @classmethod
-    def check_config(cls, config: object) -> None:
-        """As its base's; also raises UnsupportedConfigError for a `problem_type` that no loss is for."""
-        super().check_config(config)
-        check_problem_type(getattr(config, "problem_type", None))
 
     def forward(  # noqa: PLR0917  # the order that transformers' arguments have
         self,
@@ -78,4 +72,4 @@ class OPTForSequenceClassification(OPTPreTrainedModel):
             hidden_states=output.hidden_states,
             attentions=output.attentions,
         )
-        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+        return result.as_asked(return_dict, default=self.config.return_dict)

@@ -115,7 +115,7 @@ class BackboneForSentenceEmbedding(SentenceEncoding, BackboneWithHead):
         output = SentenceEmbeddingOutput(
             embeddings=vectors[:, : self.settings.truncate_dim], last_hidden_state=states, **others
         )
-        return output if (self.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
+        return output.as_asked(return_dict, default=self.config.return_dict)
 
     def encode(
         self,

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from automodels.errors import InputError
-from torch_heads.losses import check_problem_type, class_loss, sequence_loss, span_loss
+from torch_heads.choices import PER_CHOICE, per_choice
+from torch_heads.last_token import last_tokens
+from torch_heads.losses import WithProblemType, class_loss, sequence_loss, span_loss
 from torch_heads.squad import SQuADHead, SquadHeadOutput
 from torch_heads.summary import SequenceSummary
 from torch_heads.with_head import BackboneWithHead
@@ -30,7 +31,6 @@ SUMMARY_SETTINGS = (
     "summary_type", "summary_use_proj", "summary_proj_to_labels", "summary_activation", "summary_first_dropout",
     "summary_last_dropout",
 )  # fmt: skip
-PER_CHOICE = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class BeamQuestionAnsweringOutput(SquadHeadOutput):
     attentions: Tensors | None = None
 
 
-class BackboneForSequenceClassification(BackboneWithHead):
+class BackboneForSequenceClassification(WithProblemType, BackboneWithHead):
     """A class, several labels, or a number for each sequence, from a SequenceSummary of its states.
 
     Without a `summary_type` in the config, that is the state of the last token that is no padding: it has seen all
@@ -49,12 +49,6 @@ class BackboneForSequenceClassification(BackboneWithHead):
     """
 
     head_options: ClassVar[tuple[str, ...]] = ("problem_type", *SUMMARY_SETTINGS)
-
-    @classmethod
-    def check_config(cls, config: object) -> None:
-        """As its base's; also raises UnsupportedConfigError for a `problem_type` that no loss is for."""
-        super().check_config(config)
-        check_problem_type(getattr(config, "problem_type", None))
 
     def add_head(self, width: int) -> None:
         self.sequence_summary = SequenceSummary(self.config, width=width, summary_type="cls_index")
@@ -82,7 +76,8 @@ class BackboneForSequenceClassification(BackboneWithHead):
         if self.logits_proj is not None:
             logits = self.logits_proj(logits)
         loss = None if labels is None else sequence_loss(logits, labels, self.config.problem_type)
-        return _given_as(self, return_dict, SequenceClassifierOutput(loss=loss, logits=logits, **others))
+        output = SequenceClassifierOutput(loss=loss, logits=logits, **others)
+        return output.as_asked(return_dict, default=self.config.return_dict)
 
 
 class BackboneForMultipleChoice(BackboneWithHead):
@@ -110,14 +105,15 @@ class BackboneForMultipleChoice(BackboneWithHead):
         mask [B, C, T] keeps. Raises InputError for inputs of another rank.
         """
         given = {"input_ids": input_ids, "attention_mask": attention_mask, **inputs}
-        flat = {key: _per_choice(key, value) if key in PER_CHOICE else value for key, value in given.items()}
+        flat = {key: per_choice(key, value) if key in PER_CHOICE else value for key, value in given.items()}
         states, others = self.states_of(**flat)
         index = last_tokens(flat["attention_mask"]) if cls_index is None else cls_index.flatten()
         scores = self.logits_proj(self.sequence_summary(states, index))
         choices = next(value.shape[1] for key, value in given.items() if key in PER_CHOICE and value is not None)
         logits = scores.view(-1, choices)
         loss = None if labels is None else class_loss(logits, labels)
-        return _given_as(self, return_dict, MultipleChoiceModelOutput(loss=loss, logits=logits, **others))
+        output = MultipleChoiceModelOutput(loss=loss, logits=logits, **others)
+        return output.as_asked(return_dict, default=self.config.return_dict)
 
 
 class BackboneForTokenClassification(BackboneWithHead):
@@ -142,7 +138,8 @@ class BackboneForTokenClassification(BackboneWithHead):
         states, others = self.states_of(input_ids=input_ids, attention_mask=attention_mask, **inputs)
         logits = self.classifier(self.dropout(states))
         loss = None if labels is None else class_loss(logits, labels)
-        return _given_as(self, return_dict, TokenClassifierOutput(loss=loss, logits=logits, **others))
+        output = TokenClassifierOutput(loss=loss, logits=logits, **others)
+        return output.as_asked(return_dict, default=self.config.return_dict)
 
 
 class BackboneForQuestionAnswering(BackboneWithHead):
@@ -169,7 +166,7 @@ class BackboneForQuestionAnswering(BackboneWithHead):
         first, last = self.qa_outputs(states).unbind(-1)
         loss = span_loss(first, last, start_positions, end_positions)
         output = QuestionAnsweringModelOutput(loss=loss, start_logits=first, end_logits=last, **others)
-        return _given_as(self, return_dict, output)
+        return output.as_asked(return_dict, default=self.config.return_dict)
 
 
 class BackboneForBeamQuestionAnswering(BackboneWithHead):
@@ -207,14 +204,8 @@ class BackboneForBeamQuestionAnswering(BackboneWithHead):
         found: Any = self.qa_outputs(
             states, start_positions, end_positions, cls_index, is_impossible, p_mask, return_dict=True
         )
-        return _given_as(self, return_dict, BeamQuestionAnsweringOutput(**dict(found.items()), **others))
-
-
-def last_tokens(attention_mask: Tensor | None) -> Tensor | None:
-    """[B] place of the last token that a mask [B, T] keeps; None, which is the last one, for any other mask."""
-    if attention_mask is None or attention_mask.dim() != 2:
-        return None
-    return attention_mask.shape[1] - 1 - (attention_mask != 0).flip(1).int().argmax(1)
+        output = BeamQuestionAnsweringOutput(**dict(found.items()), **others)
+        return output.as_asked(return_dict, default=self.config.return_dict)
 
 
 def head_dropout(config: Any) -> float:
@@ -223,18 +214,3 @@ def head_dropout(config: Any) -> float:
         if (rate := getattr(config, name, None)) is not None:
             return float(rate)
     return 0.0
-
-
-def _given_as(model: BackboneWithHead, return_dict: bool | None, output: Any) -> Any:
-    return output if (model.config.return_dict if return_dict is None else return_dict) else output.to_tuple()
-
-
-def _per_choice(name: str, given: Tensor | None) -> Tensor | None:
-    """[B · C, …] from [B, C, …]; raises InputError for another number of axes."""
-    if given is None:
-        return None
-    rank = 4 if name == "inputs_embeds" else 3
-    if given.dim() != rank:
-        axes = "[batch, choices, tokens" + (", width]" if rank == 4 else "]")
-        raise InputError(f"{name} has shape {list(given.shape)}; a multiple choice needs {axes}.")
-    return given.flatten(0, 1)
