@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from automodels.errors import InputError
 from automodels.families.bert import SPELLING, TIED, BertConfig
 from torch_runtime.activations import ACTIVATIONS
-from torch_runtime.attention import AttentionFunction, attention_weights, weighted_values
+from torch_runtime.attention import AttentionFunction, attended
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call
 from torch_runtime.inputs import checked_tokens, looked_up, per_layer
@@ -100,20 +100,13 @@ class BertSelfAttention(nn.Module):
         seen: dict[str, Any] = {"mask": call.mask, "is_causal": call.is_causal}
         if self.is_crossed:
             seen = {"mask": call.encoder_mask}
-        dropout = self.dropout_rate if self.training else 0.0
-        weights = attention_weights(q, k, **seen) if call.output_attentions else None
-        attended = (
-            self.attend(q, k, v, dropout=dropout, **seen)
-            if weights is None
-            else weighted_values(weights, v, dropout=dropout)
-        )
-        if head_mask is not None:
-            if self.heads < len(head_mask):
-                head_mask = head_mask[self.kept]
-            # Scaling a head's result equals scaling its weights, and leaves the weights to the backend.
-            attended = attended * head_mask.to(attended.dtype)[None, :, None, None]
-            weights = None if weights is None else weights * head_mask.to(weights.dtype)[None, :, None, None]
-        return attended.transpose(1, 2).flatten(2), weights
+        if head_mask is not None and self.heads < len(head_mask):
+            head_mask = head_mask[self.kept]
+        x, weights = attended(
+            self.attend, q, k, v, head_mask=head_mask, shown=call.output_attentions,
+            dropout=self.dropout_rate if self.training else 0.0, **seen,
+        )  # fmt: skip
+        return x.transpose(1, 2).flatten(2), weights
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, self.head_size).transpose(1, 2)

@@ -20,7 +20,7 @@ from torch.nn import functional
 from automodels.families.gpt_neo import SPELLING, GPTNeoConfig
 from torch_heads.losses import next_token_loss
 from torch_runtime.activations import ACTIVATIONS
-from torch_runtime.attention import AttentionFunction, attention_weights, weighted_values
+from torch_runtime.attention import AttentionFunction, attended
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call, kept_states
 from torch_runtime.inputs import check_values, checked_tokens, per_layer
@@ -74,19 +74,11 @@ class GPTNeoSelfAttention(nn.Module):
         view = call.seen[self.kind]
         if view.last is not None:
             k, v = k[:, :, -view.last :], v[:, :, -view.last :]
-        seen: dict[str, Any] = {"mask": view.mask, "is_causal": view.is_causal, "scale": 1.0}
-        dropout = self.dropout_rate if self.training else 0.0
-        weights = attention_weights(q, k, **seen) if call.output_attentions else None
-        attended = (
-            self.attend(q, k, v, dropout=dropout, **seen)
-            if weights is None
-            else weighted_values(weights, v, dropout=dropout)
-        )
-        if head_mask is not None:
-            # Scaling a head's result equals scaling its weights, and leaves the weights to the backend.
-            attended = attended * head_mask.to(attended.dtype)[None, :, None, None]
-            weights = None if weights is None else weights * head_mask.to(weights.dtype)[None, :, None, None]
-        return self.out_proj(attended.transpose(1, 2).flatten(2)), weights
+        x, weights = attended(
+            self.attend, q, k, v, mask=view.mask, is_causal=view.is_causal, scale=1.0, head_mask=head_mask,
+            shown=call.output_attentions, dropout=self.dropout_rate if self.training else 0.0,
+        )  # fmt: skip
+        return self.out_proj(x.transpose(1, 2).flatten(2)), weights
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)

@@ -5,7 +5,7 @@ Shapes: B batch, T query tokens, S key tokens, N heads, H head size.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -103,3 +103,27 @@ def sdpa_attention(
     return functional.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, scale=scale
     )
+
+
+def attended(
+    attend: AttentionFunction,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    head_mask: Tensor | None,
+    shown: bool,
+    dropout: float,
+    **seen: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """[B, N, T, H] what queries get, and the weights [B, N, T, S] where they are `shown`, for models to call.
+
+    `head_mask` [N] scales heads; `seen` are the other arguments of an AttentionFunction.
+    """
+    weights = attention_weights(q, k, **seen) if shown else None
+    x = attend(q, k, v, dropout=dropout, **seen) if weights is None else weighted_values(weights, v, dropout=dropout)
+    if head_mask is not None:
+        # Scaling a head's result equals scaling its weights, and leaves the weights to the backend.
+        x = x * head_mask.to(x.dtype)[None, :, None, None]
+        weights = None if weights is None else weights * head_mask.to(weights.dtype)[None, :, None, None]
+    return x, weights
