@@ -12,6 +12,7 @@ from automodels.checkpoint.config_file import CONFIG_NAME
 from automodels.checkpoint.locate import locate, split_options
 from automodels.errors import ConfigValueError
 from automodels.json_config import DERIVED, Flag, JsonConfig, Probability, Scale, Size, TokenId
+from automodels.needs import AttentionNeeds
 from automodels.plugins.scan import shown
 
 __all__ = [
@@ -148,6 +149,22 @@ class PretrainedConfig(JsonConfig):
     def use_return_dict(self) -> bool:
         """`return_dict`, by transformers' other name."""
         return self.return_dict
+
+    @property
+    def attention_needs(self) -> AttentionNeeds:
+        """What the model asks of an attention function, as far as fields of the usual names tell; families say more.
+
+        With `pruned_heads` or without, a head has `hidden_size / num_attention_heads` numbers.
+        """
+        size, heads = (getattr(self, name, None) for name in ("hidden_size", "num_attention_heads"))
+        rates = (getattr(self, name, 0) for name in ("attention_dropout", "attention_probs_dropout_prob"))
+        always = {"causal": self.is_decoder, "weights": self.output_attentions}
+        possible = {"mask": True, "padding": True, "dropout": any(rates)}
+        return AttentionNeeds(
+            head_sizes=(size // heads,) if isinstance(size, int) and isinstance(heads, int) and heads else (),
+            always=frozenset(name for name, is_needed in always.items() if is_needed),
+            possible=frozenset(name for name, is_needed in possible.items() if is_needed),
+        )
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], **options: Any) -> Self:

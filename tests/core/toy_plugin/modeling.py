@@ -10,7 +10,7 @@ from np_toy.config import ToyConfig
 from np_toy.keymap import KEYMAP
 
 from automodels.arguments import refuse_unknown
-from automodels.backends import choose_backend
+from automodels.backends import Situation, choose_backend
 from automodels.checkpoint.config_file import read_config
 from automodels.checkpoint.keymap import TRANSPOSED
 from automodels.checkpoint.locate import locate, split_options
@@ -37,7 +37,9 @@ class Toy:
     def __init__(self, config, *, seed=0, dtype="float32", backend="auto"):
         self.config = config.copy_with()
         self.dtype = np.dtype(dtype)
-        self.backend = choose_backend(load_catalog(), "torch", backend, dtype=self.dtype.name, devices=("cpu",))
+        self.backend = choose_backend(
+            load_catalog(), backend, Situation(framework="torch", device="cpu", dtype=self.dtype.name)
+        )
         random = np.random.default_rng(seed)
         self.params = {path: random.normal(0, 1, shape).astype(np.float32) for path, shape in self.shapes().items()}
 

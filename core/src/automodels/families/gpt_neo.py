@@ -16,6 +16,7 @@ from automodels.config import (
     Size,
     TokenId,
 )
+from automodels.needs import AttentionNeeds
 
 AttentionType = Literal["global", "local"]
 """A layer attends to all past tokens, or to the last `window_size` ones."""
@@ -102,6 +103,12 @@ class GPTNeoConfig(PretrainedConfig):
     def from_dict(cls, raw: Mapping[str, Any], **overrides: Any) -> Self:
         """A config from the content of a `config.json`; new `attention_types` replace the file's `attention_layers`."""
         return super().from_dict(_without_layers(raw, overrides), **overrides)
+
+    @property
+    def attention_needs(self) -> AttentionNeeds:
+        """As of any config; every call is causal, and that of local blocks has a window."""
+        is_local = "local" in self.attention_layers and self.window_size < self.max_position_embeddings
+        return super().attention_needs.with_always("causal", *(["window"] if is_local else []))
 
     def derive(self, field: str) -> Any:
         """The width of the feed-forward layers, and the kind of attention of each block."""

@@ -16,6 +16,7 @@ from automodels.config import (
     Size,
     TokenId,
 )
+from automodels.needs import AttentionNeeds
 
 SPELLING: dict[str, Any] = {
     "prefix": "model.",
@@ -98,6 +99,11 @@ class OPTConfig(PretrainedConfig):
 
     eos_token_id: TokenId | list[TokenId] | None = 2
     """Last token of a sequence, or several that end one."""
+
+    @property
+    def attention_needs(self) -> AttentionNeeds:
+        """As of any config; every call is causal."""
+        return super().attention_needs.with_always("causal")
 
     def derive(self, field: str) -> Any:
         """The width of the token embeddings."""

@@ -16,12 +16,12 @@ from functools import cached_property
 from automodels.errors import nearest
 from automodels.plugins.entries import Entry, Plugin
 from automodels.plugins.judge import judged_entry, judged_plugins, with_required
-from automodels.plugins.manifest import BackendTable
 from automodels.plugins.problems import Problem
 from automodels.plugins.registration import registered_entries
 from automodels.plugins.requirements import unmet
 from automodels.plugins.scan import Scan, scan, shown
 from automodels.plugins.settings import Settings, current_settings, unknown_variables, variable_part
+from automodels.plugins.tables import BackendTable
 
 STANDARD_TASKS = {
     "base": "AutoModel",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from automodels.plugins.manifest import Manifest
 from automodels.plugins.problems import Problem
+from automodels.plugins.tables import Manifest
 
 FIRST_PARTY = frozenset({
     "flax-runtime", "flax-bert", "flax-opt", "flax-gptneo", "torch-runtime", "torch-heads",

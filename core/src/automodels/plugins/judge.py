@@ -11,12 +11,13 @@ import re
 from dataclasses import replace
 
 from automodels.plugins.entries import FIRST_PARTY, Entry, Plugin
-from automodels.plugins.manifest import NAME, Manifest, read_manifest
+from automodels.plugins.manifest import NAME, read_manifest
 from automodels.plugins.package_files import is_editable, package_directory, required_names
 from automodels.plugins.problems import Problem
 from automodels.plugins.requirements import admits
 from automodels.plugins.scan import Distribution, EntryPoint, Scan, normalized, printable, shown
 from automodels.plugins.settings import Settings
+from automodels.plugins.tables import Manifest
 
 PLUGIN_API = "1.0"
 _POINT = re.compile(r"(?P<package>[A-Za-z_]\w*)\s*:\s*(?P<file>[^\x00-\x1f\x7f]{1,200})", re.ASCII)

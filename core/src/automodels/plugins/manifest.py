@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from automodels.errors import nearest
 from automodels.plugins.problems import Problem
 from automodels.plugins.scan import printable, read_bounded, shown
+from automodels.plugins.tables import (
+    ATTENTION,
+    BACKEND_KINDS,
+    FEATURES,
+    BackendTable,
+    Manifest,
+    ModelTable,
+    SourceTable,
+    TaskTable,
+)
 
 T = TypeVar("T")
 
@@ -28,99 +38,19 @@ SCHEME = re.compile(r"[a-z][a-z0-9+.-]{1,31}", re.ASCII)
 AUTO_CLASS = re.compile(r"AutoModel(?:For[A-Z]\w{0,60})?", re.ASCII)
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
 _FRAMEWORK = re.compile("|".join(FRAMEWORKS))
+_KIND = re.compile("|".join(BACKEND_KINDS))
 _FORMS = {
     NAME: "a name of letters, digits, '.', '_' and '-'",
     SCHEME: "a scheme of 2 to 32 small letters, digits, '+', '.' and '-'",
     AUTO_CLASS: "'AutoModelFor' and a capitalised word",
     REFERENCE: "a reference 'package.module:name'",
     _FRAMEWORK: f"one of {', '.join(FRAMEWORKS)}",
+    _KIND: f"one of {', '.join(BACKEND_KINDS)}",
     _MODULE: "the dotted name of a module",
 }
 # tomllib's time grows with the square of the parts of a dotted key: a quarter of a mebibyte of them takes minutes.
 _LONG_KEY = re.compile(rb"""(?<![\w"'.-])(?>[\w"'-]+[ \t]*\.[ \t]*){32}""")
 _UNKNOWN_KEYS = 8  # are named one by one
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ModelTable:
-    """A `[[model]]` table: one model type in one framework."""
-
-    model_type: str
-    framework: str
-    config: str
-    """Reference of the config class."""
-
-    tasks: Mapping[str, str]
-    """Task → reference of the model class."""
-
-    requires: tuple[str, ...] = ()
-    """PEP 508 requirements beyond the distribution's own."""
-
-    architectures: tuple[str, ...] = ()
-    keymap: str | None = None
-    """Reference of the KeyMap between published tensor names and parameters; its module imports no framework."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class BackendTable:
-    """A `[[backend]]` table: a way of computing attention, and where it can run."""
-
-    name: str
-    framework: str
-    implementation: str
-    """Reference of the attention function."""
-
-    devices: tuple[str, ...] = ("cpu", "cuda", "tpu")
-    dtypes: tuple[str, ...] = ()
-    """Computation dtypes it supports; empty means all."""
-
-    min_capability: int = 0
-    """Least CUDA compute capability, times ten (80 for 8.0)."""
-
-    priority: int = 100
-    """The highest one that qualifies is taken."""
-
-    requires: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TaskTable:
-    """A `[[task]]` table: a task that the core does not know, and the auto class for it."""
-
-    name: str
-    auto_class: str
-    summary: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SourceTable:
-    """A `[[source]]` table: a scheme that the plugin's hook `locate_checkpoint` answers for."""
-
-    scheme: str
-    summary: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Manifest:
-    """Everything that a plugin offers."""
-
-    name: str
-    api: str
-    """PEP 440 range of plugin API versions."""
-
-    summary: str = ""
-    hooks: str | None = None
-    """Module with pluggy hook implementations."""
-
-    models: tuple[ModelTable, ...] = ()
-    backends: tuple[BackendTable, ...] = ()
-    tasks: tuple[TaskTable, ...] = ()
-    sources: tuple[SourceTable, ...] = ()
-
-    @property
-    def offers(self) -> bool:
-        """Whether there is anything that the plugin offers."""
-        return bool(self.models or self.backends or self.tasks or self.sources)
 
 
 def read_manifest(file: str) -> tuple[Manifest | None, tuple[Problem, ...]]:
@@ -220,18 +150,34 @@ class _Reader:
         )
 
     def backend(self, raw: Mapping[str, Any], where: str) -> BackendTable:
-        known = ("name", "framework", "implementation", "devices", "dtypes", "min_capability", "priority", "requires")
-        self.only_known(raw, where, known)
+        self.only_known(raw, where, tuple(key.name for key in fields(BackendTable)))
         return BackendTable(
             name=self.name(raw, "name", where),
             framework=self.framework(raw, where),
+            kind=self.text(raw, "kind", where, default=ATTENTION, form=_KIND),
+            summary=self.text(raw, "summary", where, default="", length=200),
             implementation=self.reference(raw, "implementation", where),
-            devices=self.names(raw, "devices", where) or ("cpu", "cuda", "tpu"),
+            devices=self.names(raw, "devices", where) or BackendTable.devices,
             dtypes=self.names(raw, "dtypes", where),
             min_capability=self.number(raw, "min_capability", where, default=0),
+            supports=self.features(raw, where),
+            max_head_size=self.number(raw, "max_head_size", where, default=0),
+            head_size_multiple=self.number(raw, "head_size_multiple", where, default=1, least=1),
+            min_queries=self.number(raw, "min_queries", where, default=1, least=1),
             priority=self.number(raw, "priority", where, default=100),
             requires=self.requirements(raw, where),
+            probe=self.reference(raw, "probe", where) if "probe" in raw else None,
         )
+
+    def features(self, raw: Mapping[str, Any], where: str) -> tuple[str, ...]:
+        if "supports" not in raw:
+            return BackendTable.supports
+        for value in self.items(raw, "supports", where):
+            if value not in FEATURES:
+                guess = nearest(value, FEATURES) if isinstance(value, str) else None
+                hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(FEATURES)}"
+                self.wrong(f"supports of {where} has {shown(value)}; {hint}")
+        return tuple(value for value in self.items(raw, "supports", where) if value in FEATURES)
 
     def task(self, raw: Mapping[str, Any], where: str) -> TaskTable:
         self.only_known(raw, where, ("name", "auto_class", "summary"))
@@ -306,11 +252,11 @@ class _Reader:
         self.wrong(f"{key} of {where} is not a list of at most 64 entries")
         return []
 
-    def number(self, raw: Mapping[str, Any], key: str, where: str, *, default: int) -> int:
+    def number(self, raw: Mapping[str, Any], key: str, where: str, *, default: int, least: int = 0) -> int:
         value = raw.get(key, default)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= 1_000_000:
             return value
-        self.wrong(f"{key} of {where} is {shown(value)}, not a whole number from 0 to 1000000")
+        self.wrong(f"{key} of {where} is {shown(value)}, not a whole number from {least} to 1000000")
         return default
 
     def checked(self, value: object, form: re.Pattern[str], where: str) -> str:

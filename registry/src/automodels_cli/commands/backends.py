@@ -8,7 +8,7 @@ from typing import Any
 from automodels.backends import unavailable
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Plugin
-from automodels.plugins.manifest import BackendTable
+from automodels.plugins.tables import BackendTable
 from automodels_cli.exit_codes import FINE
 from automodels_cli.installed import checked_framework, installed
 from automodels_cli.output import Output

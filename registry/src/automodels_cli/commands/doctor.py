@@ -7,7 +7,7 @@ from argparse import Namespace
 from typing import Any
 
 from automodels import __version__
-from automodels.backends import visible_devices
+from automodels.backends import this_machine
 from automodels.errors import InputError
 from automodels.plugins.catalog import Catalog, load_catalog
 from automodels.plugins.judge import PLUGIN_API
@@ -52,7 +52,7 @@ def _facts(catalog: Catalog) -> dict[str, Any]:
         "python": platform.python_version(),
         "distributions": len(installed),
         "libraries": {name: installed[name].version for name in LIBRARIES if name in installed},
-        "devices": list(visible_devices()),
+        "devices": list(this_machine().devices),
         "settings": {
             "allow": None if settings.allow is None else list(settings.allow),
             "deny": list(settings.deny),

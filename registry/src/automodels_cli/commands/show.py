@@ -8,7 +8,7 @@ from typing import Any
 from automodels.errors import UnknownModelTypeError, nearest
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Plugin
-from automodels.plugins.manifest import BackendTable, ModelTable
+from automodels.plugins.tables import BackendTable, ModelTable
 from automodels_cli.exit_codes import FINE
 from automodels_cli.installed import installed
 from automodels_cli.output import Output

@@ -1,0 +1,238 @@
+"""The choice of a backend: what is declared × this machine × the type × the model × what calls will need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from automodels.backends.machine import Machine
+from automodels.backends.probing import probed
+from automodels.backends.situation import Situation
+from automodels.errors import BackendUnavailableError, InputError, nearest
+from automodels.needs import AttentionNeeds, covers
+from automodels.plugins.catalog import Catalog
+from automodels.plugins.entries import Plugin
+from automodels.plugins.scan import shown
+from automodels.plugins.tables import ATTENTION, BACKEND_KINDS, EXECUTION, BackendTable
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendCandidate:
+    """A declared backend, and why it was not taken."""
+
+    plugin: Plugin
+    table: BackendTable
+    rejection: str | None = None
+    note: str = ""
+    """What there is to say of one that can be taken."""
+
+    def __str__(self) -> str:
+        verdict = (
+            f"rejected: {self.rejection}" if self.rejection else f"accepted{f' ({self.note})' if self.note else ''}"
+        )
+        return f"{self.table.name} of {self.plugin.name} {self.plugin.version}: {verdict}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendReport:
+    """The backend that was chosen, and every other one with the reason."""
+
+    chosen: BackendCandidate
+    """The attention function."""
+
+    execution: BackendCandidate | None
+    """How calls run; None where no plugin declares a way, and the runtime's own is taken."""
+
+    candidates: tuple[BackendCandidate, ...]
+    """All of both kinds, the highest priority first."""
+
+    situation: Situation
+    """For what it was chosen."""
+
+    is_named: bool = False
+    """Whether the attention function was asked for by name. It then refuses calls that it cannot do."""
+
+    @property
+    def name(self) -> str:
+        """Name of the attention function."""
+        return self.chosen.table.name
+
+    @property
+    def spec(self) -> str:
+        """The names of both, such as `xla+jit`: what `backend=` takes to have the same again."""
+        return self.name if self.execution is None else f"{self.name}+{self.execution.table.name}"
+
+    def __str__(self) -> str:
+        return "\n".join([f"backend {self.spec} on {self.situation}", *map(str, self.candidates)])
+
+
+def unavailable(plugin: Plugin, table: BackendTable, catalog: Catalog, machine: Machine) -> str | None:
+    """Why a declared backend cannot run on any device of a machine, or None; its probe is not asked."""
+    if plugin.state != "ok":
+        return plugin.fatal.message if plugin.fatal else f"the plugin is {plugin.state}"
+    if not set(table.devices) & set(machine.devices):
+        return _lacking(table, machine)
+    return catalog.unmet(table.requires)
+
+
+def choose_backend(
+    catalog: Catalog, asked: str, situation: Situation, *, machine: Machine | None = None, probing: bool = True
+) -> BackendReport:
+    """The backend asked for, or of what is not asked for the one of highest priority that can run in `situation`.
+
+    `asked` is a name, or names joined by `+`: of an attention function, of a way of executing, or of both; `auto`
+    stands for the best. One that is asked for by name is never replaced by another one. Where `machine` is given,
+    reasons say why a device is missing. With `probing=False`, probes count as passed.
+    Raises InputError for names of the same kind, BackendUnavailableError with every reason.
+    """
+    judged = _Judge(catalog, situation, machine, probing=probing)
+    names = _names(asked, catalog, situation.framework)
+    chosen: dict[str, BackendCandidate] = {}
+    candidates: list[BackendCandidate] = []
+    for kind in BACKEND_KINDS:
+        found = judged.candidates(kind, names.get(kind))
+        candidates += found
+        accepted = [candidate for candidate in found if candidate.rejection is None]
+        if accepted:
+            chosen[kind] = _only(accepted, found, situation.framework)
+        elif found or kind == ATTENTION:
+            raise _none_left(situation, names.get(kind, AUTO), kind, found)
+    return BackendReport(
+        chosen=chosen[ATTENTION],
+        execution=chosen.get(EXECUTION),
+        candidates=tuple(candidates),
+        situation=situation,
+        is_named=ATTENTION in names,
+    )
+
+
+class _Judge:
+    def __init__(self, catalog: Catalog, situation: Situation, machine: Machine | None, *, probing: bool) -> None:
+        self.catalog, self.situation, self.machine, self.probing = catalog, situation, machine, probing
+
+    def candidates(self, kind: str, asked: str | None) -> list[BackendCandidate]:
+        """Each of a kind with what speaks against it; behind the first that is taken, probes are not asked."""
+        taken, found = False, []
+        for plugin, table in self.catalog.backends(self.situation.framework):
+            if table.kind != kind:
+                continue
+            reason, notes = self.declared(plugin, table), _notes(table, self.situation.needs, named=asked is not None)
+            if reason is None and asked not in (None, table.name):
+                reason = f"{asked} was asked for"
+            if reason is None and table.probe is not None:
+                if taken or not self.probing:
+                    notes.append("its probe was not asked")
+                else:
+                    reason = probed(table.probe, plugin, self.situation)
+            taken = taken or reason is None
+            found.append(BackendCandidate(plugin=plugin, table=table, rejection=reason, note="; ".join(notes)))
+        return found
+
+    def declared(self, plugin: Plugin, table: BackendTable) -> str | None:
+        """Why the manifest says that it cannot be taken, what is cheap to know first."""
+        if plugin.state != "ok":
+            return plugin.fatal.message if plugin.fatal else f"the plugin is {plugin.state}"
+        if self.situation.device not in table.devices:
+            return self.elsewhere(table)
+        return self.catalog.unmet(table.requires) or _misfit(table, self.situation)
+
+    def elsewhere(self, table: BackendTable) -> str:
+        if self.machine is not None and not set(table.devices) & set(self.machine.devices):
+            return _lacking(table, self.machine)
+        return f"runs on {', '.join(table.devices)}; here is {self.situation.device}"
+
+
+def _misfit(table: BackendTable, here: Situation) -> str | None:
+    """Why a model's computation there is none for a backend."""
+    if here.capability is not None and here.capability < table.min_capability:
+        return f"needs compute capability {table.min_capability / 10}; this device has {here.capability / 10}"
+    if here.dtype is not None and table.dtypes and here.dtype not in table.dtypes:
+        return f"computes in {', '.join(table.dtypes)}, not in {here.dtype}"
+    if here.needs is None or table.kind != ATTENTION:
+        return None
+    for size in here.needs.head_sizes:
+        if table.max_head_size and size > table.max_head_size:
+            return f"takes heads of up to {table.max_head_size} numbers; the model's have {size}"
+        if size % table.head_size_multiple:
+            return f"takes heads of multiples of {table.head_size_multiple} numbers; the model's have {size}"
+    missing = [name for name in sorted(here.needs.always) if not covers(table.supports, name)]
+    return f"cannot do what the model needs: {', '.join(missing)}" if missing else None
+
+
+def _notes(table: BackendTable, needs: AttentionNeeds | None, *, named: bool) -> list[str]:
+    """Which calls it does not compute itself."""
+    if table.kind != ATTENTION:
+        return []
+    notes = [f"fewer than {table.min_queries} query tokens: the plain formula"] if table.min_queries > 1 else []
+    possible = () if needs is None else sorted(needs.possible)
+    if missing := [name for name in possible if not covers(table.supports, name)]:
+        notes.append(f"calls with {' or '.join(missing)}: {'refused' if named else 'the plain formula'}")
+    return notes
+
+
+def _names(asked: str, catalog: Catalog, framework: str) -> dict[str, str]:
+    """Kind → the name that is asked for."""
+    if not isinstance(asked, str):
+        raise InputError(f"backend is {asked!r}, not a backend's name.", hints=["Run: registry backends"])
+    declared = [table for _, table in catalog.backends(framework)]
+    names: dict[str, str] = {}
+    for name in asked.split("+"):
+        if name == AUTO:
+            continue
+        kinds = {table.kind for table in declared if table.name == name}
+        if not kinds:
+            raise _undeclared(name, framework, [table.name for table in declared])
+        if len(kinds) > 1:
+            raise BackendUnavailableError(
+                f"The {framework} backend {name!r} is declared both as {' and as '.join(sorted(kinds))}.",
+                hints=["Run: registry backends"],
+            )
+        kind = kinds.pop()
+        if kind in names:
+            raise InputError(
+                f"backend={asked!r} names two backends of kind {kind}: {names[kind]} and {name}.",
+                hints=["Name one, or one of each kind, such as 'xla+jit'."],
+            )
+        names[kind] = name
+    return names
+
+
+def _only(
+    accepted: Sequence[BackendCandidate], candidates: Sequence[BackendCandidate], framework: str
+) -> BackendCandidate:
+    """The first one, if no other plugin declares the same name."""
+    rivals = [found for found in accepted if found.table.name == accepted[0].table.name]
+    if len(rivals) == 1:
+        return accepted[0]
+    names = ", ".join(str(rival.plugin) for rival in rivals)
+    raise BackendUnavailableError(
+        f"The {framework} backend {rivals[0].table.name!r} is declared by several plugins: {names}.",
+        hints=[f"Disable all but one: AUTOMODELS_DISABLE={rivals[-1].plugin.name}"],
+        trace=[str(candidate) for candidate in candidates],
+    )
+
+
+def _undeclared(name: str, framework: str, declared: Sequence[str]) -> BackendUnavailableError:
+    guess = nearest(name, set(declared))
+    message = f"No installed plugin declares a {framework} backend {shown(name)}"
+    message += f"; did you mean {guess!r}?" if guess else f"; declared: {', '.join(sorted(set(declared))) or 'none'}."
+    return BackendUnavailableError(message, hints=["Run: registry backends"])
+
+
+def _none_left(
+    situation: Situation, asked: str, kind: str, candidates: Sequence[BackendCandidate]
+) -> BackendUnavailableError:
+    relevant = [found for found in candidates if asked in (AUTO, found.table.name)]
+    what = f"{situation.framework} backend" if kind == ATTENTION else f"{situation.framework} way of executing"
+    lines = [f"No {what} can run here ({asked}, on {situation}):", *(f"    {found}" for found in relevant)]
+    return BackendUnavailableError(
+        "\n".join(lines if relevant else [f"No installed plugin declares a {what}."]),
+        hints=["Run: registry backends"],
+        trace=[str(found) for found in candidates],
+    )
+
+
+def _lacking(table: BackendTable, machine: Machine) -> str:
+    return "; ".join(f"{kind}: {machine.lacks(kind)}" for kind in table.devices)

@@ -1,0 +1,25 @@
+"""The process in which `probed_apart` calls a probe: a call on stdin, a line with the reason on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+
+def main() -> None:
+    """Answers on the stdout that the process was started with; what the probe prints goes to stderr."""
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    call = json.load(sys.stdin)
+    sys.path[:] = call["path"]
+    from automodels.backends.probing import asked, situation_from_json
+    from automodels.plugins.entries import Plugin
+
+    reason = asked(call["reference"], Plugin(**call["plugin"]), situation_from_json(call["situation"]))
+    os.write(answer, b"\n" + json.dumps({"reason": reason}).encode())
+    os._exit(0)  # threads that a framework has started are not waited for
+
+
+if __name__ == "__main__":
+    main()
