@@ -180,7 +180,9 @@ class GenerationMethods(CallMethods, DecoderMethods):
     ) -> tuple[State, Texts]:
         (prompts, columns), slots = ids.shape, texts.mask.shape[1]
         room = columns + plan.beams * (slots - columns)  # the beams of a prompt share its cache
-        inputs = self._first_inputs(texts.mask[:, :columns].astype(jnp.int32), self._new_cache(prompts, room))
+        inputs = self._first_inputs(
+            texts.mask[:, :columns].astype(jnp.int32), self._new_cache(prompts, room).as_fresh()
+        )
         return prefill(self._forward_of(params), ids, inputs, Call(texts, numbers, plan), slots=slots)
 
     def _decode(
@@ -206,9 +208,9 @@ class GenerationMethods(CallMethods, DecoderMethods):
 
     def _compile(self) -> None:
         super()._compile()
-        self._prefill_program = jax.jit(self._prefill, static_argnames="plan")
+        self._prefill_program = self._executed(self._prefill, static_argnames="plan")
         # The state is donated: a cache that is written in place is not copied.
-        self._decode_program = jax.jit(self._decode, static_argnames="plan", donate_argnums=1)
+        self._decode_program = self._executed(self._decode, static_argnames="plan", donate_argnums=1)
 
 
 def _keys(given: Any, rows: int) -> jax.Array:
