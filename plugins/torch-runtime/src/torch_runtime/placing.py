@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from automodels.errors import InputError, MissingDependencyError, nearest
+from automodels.errors import InputError, nearest
+from torch_runtime.optional_libraries import needed
 from torch_runtime.tensors import default_device
 
 Map = Mapping[str, str | int | torch.device]
@@ -184,30 +185,20 @@ def _check_split(model: nn.Module, placed: Placement, no_split: tuple[str, ...])
 def _planned(
     model: nn.Module, strategy: str, max_memory: Mapping[Any, Any] | None, no_split: tuple[str, ...]
 ) -> Placement:
-    found = accelerate(f'device_map="{strategy}"')
+    with needed("accelerate", f'device_map="{strategy}"'):
+        import accelerate
     try:
-        memory = found.utils.get_max_memory(dict(max_memory) if max_memory else None)
+        memory = accelerate.utils.get_max_memory(dict(max_memory) if max_memory else None)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"max_memory is {max_memory!r}: {error}", hints=['For example {0: "10GiB", "cpu": "30GiB"}.']
         ) from error
     if strategy != "sequential":
-        memory = found.utils.get_balanced_memory(
+        memory = accelerate.utils.get_balanced_memory(
             model, memory, no_split_module_classes=list(no_split), low_zero=strategy == "balanced_low_0"
         )
-    planned = found.infer_auto_device_map(model, memory, no_split_module_classes=list(no_split))
+    planned = accelerate.infer_auto_device_map(model, memory, no_split_module_classes=list(no_split))
     return Placement({name: DISK if where == DISK else usable_device(where) for name, where in planned.items()})
-
-
-def accelerate(what: str) -> Any:
-    """The library; raises MissingDependencyError, saying what needs it, when it is not installed."""
-    try:
-        import accelerate as library
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{what} needs accelerate, which is not installed.", hints=["Run: pip install accelerate"]
-        ) from error
-    return library
 
 
 def writable_folder(folder: str | os.PathLike[str] | None, why: str) -> str:
