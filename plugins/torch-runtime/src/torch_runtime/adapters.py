@@ -213,7 +213,7 @@ class AdapterMethods:
             factors.is_active = is_active
 
     def _refuse_far_parameters(self, what: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("VocabularyMethods, which comes first, has it")
 
 
 class _Fit:

@@ -92,7 +92,7 @@ class QuantizationMethods:
 
     def get_output_embeddings(self) -> nn.Module | None:
         """The layer that predicts tokens."""
-        raise NotImplementedError
+        raise NotImplementedError("VocabularyMethods, which comes first, has it")
 
 
 def is_quantized(tensor: torch.Tensor) -> bool:

@@ -139,7 +139,7 @@ class VocabularyMethods:
 
     def _outline_of(self, config: PretrainedConfig) -> nn.Module:
         """The same model with another config, without memory."""
-        raise NotImplementedError
+        raise NotImplementedError("TorchPreTrainedModel has it")
 
 
 def ties(model: nn.Module) -> tuple[tuple[str, ...], ...]:
