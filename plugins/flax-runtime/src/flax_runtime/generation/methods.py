@@ -16,6 +16,7 @@ from automodels.generation import GenerationConfig
 from automodels.generation.calls import call_config, call_lengths, refuse_streaming_beams, streamed_text
 from automodels.generation.changes import padding
 from automodels.generation.prompts import Prompt
+from automodels.generation.stop_texts import StopTexts, stop_texts
 from automodels.runtime.numbers import positive
 from flax_runtime.batching import bucket
 from flax_runtime.call_methods import CallMethods
@@ -25,7 +26,7 @@ from flax_runtime.generation.loop import Forward, State, decode, prefill
 from flax_runtime.generation.options import NEVER, Numbers, Plan, numbers_of, plan_of
 from flax_runtime.generation.prompts import call_prompt
 from flax_runtime.generation.runs import Run
-from flax_runtime.generation.stop_texts import StopTexts, on_device, stop_texts
+from flax_runtime.generation.stop_texts import on_device
 from flax_runtime.keys import as_key
 
 _PROMPT_STEP, _SLOT_STEP = 16, 32  # tokens: fewer programs for short texts, which cost little more when they are padded
