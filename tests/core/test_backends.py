@@ -407,14 +407,14 @@ def test_ninety_candidates_make_no_message_of_ninety_lines(declare):
     ("limits", "devices", "capability", "reason"),
     [
         ({}, ("cuda", "cpu"), 70, None),
-        ({"devices": ["cuda"]}, ("cpu",), None, "cuda: no driver"),
+        ({"devices": ["cuda"]}, ("cpu",), None, "no driver"),
         ({"devices": ["cuda", "tpu"]}, ("cpu",), None, "cuda: no driver; tpu: there is no tpu device here"),
         ({"devices": ["cuda"], "min_capability": 80}, ("cuda", "cpu"), 70, "needs compute capability 8.0; this device"),
         ({"devices": ["cuda"], "min_capability": 80}, ("cuda", "cpu"), 80, None),
         ({"devices": ["cuda"], "min_capability": 80}, ("cuda", "cpu"), None, None),
         ({"devices": ["cpu", "cuda"], "min_capability": 80}, ("cuda", "cpu"), 70, None),
         ({"requires": ["nowhere-to-be-found"]}, ("cpu",), None, "nowhere-to-be-found is not installed"),
-        ({}, (), None, "cpu: not installed"),
+        ({}, (), None, "not installed"),
     ],
 )
 def test_whether_a_backend_can_run_at_all_is_told_without_a_model(declare, limits, devices, capability, reason):

@@ -275,4 +275,6 @@ def _none_left(
 
 
 def _lacking(table: BackendTable, machine: Machine) -> str:
+    if len(table.devices) == 1:
+        return str(machine.lacks(table.devices[0]))
     return "; ".join(f"{kind}: {machine.lacks(kind)}" for kind in table.devices)
