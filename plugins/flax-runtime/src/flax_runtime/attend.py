@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ class Attend:
     """Whether it was asked for by name: then calls that it cannot do are refused."""
 
     @classmethod
-    def of(cls, report: BackendReport) -> Self:
+    def of(cls, report: BackendReport) -> Attend:
         """The function of a chosen backend. Raises PluginImportError, PluginReferenceError where there is none."""
         table = report.chosen.table
         function = load_reference(table.implementation, report.chosen.plugin)

@@ -8,7 +8,7 @@ Shapes: B batch, T query tokens, S key tokens, N heads, H head size.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +27,9 @@ def cudnn_attention(
     scale: float | None = None,
     causal: bool = False,
     window: int | None = None,
+    implementation: Literal["cudnn", "xla"] = "cudnn",
 ) -> Float[Array, "B T N H"]:
-    """As `AttentionFunction`, in float16 or bfloat16."""
+    """As `AttentionFunction`, in float16 or bfloat16; `implementation` "xla" computes the same call on any device."""
     queries, keys = q.shape[1], k.shape[1]
     added = _added(mask, bias, queries, keys, q.dtype)
     if added is not None and (queries % 2 or keys % 2):  # gradients with numbers to add come in even lengths only
@@ -41,7 +42,7 @@ def cudnn_attention(
         scale=scale,
         is_causal=causal,
         local_window_size=None if window is None else (window - 1, 0),
-        implementation="cudnn",
+        implementation=implementation,
     )
     return found[:, :queries]
 

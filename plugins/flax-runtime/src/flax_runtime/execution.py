@@ -5,12 +5,14 @@ Each is the implementation of a backend of kind `execution`: it makes of a funct
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from automodels.backends import BackendReport
 from automodels.plugins.host import load_reference
@@ -51,8 +53,16 @@ def cached_jit(
 def eager(
     function: Callable[..., Any], *, static_argnames: str, donate_argnums: int | tuple[int, ...] = ()
 ) -> Callable[..., Any]:
-    """Not compiled as a whole: slow, and a debugger or a print sees every number. Nothing is donated."""
-    return function
+    """Not compiled as a whole: slow, and a debugger or a print in a module sees numbers. Nothing is donated.
+
+    The loop that `generate` makes tokens in is compiled all the same, by JAX's own while_loop.
+    """
+
+    @functools.wraps(function)
+    def called(*arguments: Any, **static: Any) -> Any:
+        return function(*jax.tree.map(jnp.asarray, arguments), **static)  # numpy's arrays do not mix with traced ones
+
+    return called
 
 
 def execution_of(report: BackendReport) -> Execution:
