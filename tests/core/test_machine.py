@@ -279,6 +279,18 @@ def test_where_there_is_no_tool_nothing_is_known(tool, tmp_path, mode):
     assert cuda_capability() is None
 
 
+@pytest.mark.parametrize(
+    ("visible", "asked"),
+    [(None, ""), ("1,0", "--id=1"), (" GPU-8932f937-d72c ,1", "--id=GPU-8932f937-d72c"), ("MIG-1", ""), ("0;rm", "")],
+)
+def test_the_tool_is_asked_about_the_first_gpu_that_is_visible(tool, monkeypatch, visible, asked):
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    tool(f'[ "$3" = "{asked}" ] && [ $# -le 3 ] && echo 8.0')
+
+    assert cuda_capability() == 80
+
+
 def test_the_tool_is_asked_once(tool):
     tool("echo 9.0")
     assert cuda_capability() == 90

@@ -19,6 +19,7 @@ from automodels.backends import (
     probed_apart,
     probing,
 )
+from automodels.errors import BackendUnavailableError
 from automodels.plugins.catalog import load_catalog
 
 SITUATION = Situation(
@@ -304,7 +305,7 @@ def test_probes_can_be_asked_apart(installed):
 
 
 def test_many_threads_that_choose_at_once_get_one_answer(installed):
-    write, _ = installed
+    write, asked = installed
     catalog = write(first="import time; time.sleep(0.05); return 'no'", second="return None")
     found = []
     threads = [threading.Thread(target=lambda: found.append(choose_backend(catalog, "auto", ON_CPU))) for _ in range(8)]
@@ -315,6 +316,41 @@ def test_many_threads_that_choose_at_once_get_one_answer(installed):
         thread.join()
 
     assert [report.name for report in found] == ["second"] * 8
+    assert asked() == ["first", "second"]
+
+
+def test_an_answer_that_comes_too_late_changes_nothing(installed, monkeypatch):
+    monkeypatch.setattr(probing, "SECONDS", 0.2)
+    write, _ = installed
+    catalog = write(first="import time; time.sleep(0.5)", second="return None")
+
+    before = choose_backend(catalog, "auto", ON_CPU).name
+    time.sleep(0.6)
+
+    assert before == choose_backend(catalog, "auto", ON_CPU).name == "second"
+
+
+def test_a_probe_that_asks_for_itself_is_told_so(installed):
+    write, _ = installed
+    again = """from automodels.backends import choose_backend; from automodels.plugins.catalog import load_catalog
+    return choose_backend(load_catalog(), "auto", situation).candidates[0].rejection"""
+    catalog = write(first=again, second="return None")
+
+    report = choose_backend(catalog, "auto", ON_CPU)
+
+    assert report.candidates[0].rejection == "its probe failed with RuntimeError: cannot join current thread"
+
+
+def test_where_no_thread_can_be_started_that_is_the_reason(installed, monkeypatch):
+    def no_start(self):
+        raise RuntimeError("can't start new thread")
+
+    write, _ = installed
+    catalog = write(first="return None")
+    monkeypatch.setattr(threading.Thread, "start", no_start)
+
+    with pytest.raises(BackendUnavailableError, match="its probe could not be asked: can't start new thread"):
+        choose_backend(catalog, "auto", ON_CPU)
 
 
 @pytest.fixture

@@ -60,11 +60,17 @@ def as_seen_by(framework: str, machine: Machine, installed: Mapping[str, Distrib
 
 @functools.cache
 def cuda_capability() -> int | None:
-    """Compute capability of the first GPU times ten, as the driver's own tool says; None where it does not answer."""
+    """Compute capability of the first GPU times ten, as the driver's own tool says; None where it does not answer.
+
+    The first is that of CUDA_VISIBLE_DEVICES, where that is set.
+    """
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
     command = [tool, "--query-gpu=compute_cap", "--format=csv,noheader"]
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
+    if re.fullmatch(r"\d+|GPU-[\w-]+", first, re.ASCII):
+        command.append(f"--id={first}")
     try:
         found = subprocess.run(  # noqa: S603
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SECONDS, check=True

@@ -27,15 +27,18 @@ PROCESS_SECONDS = 60.0  # in a process of its own the framework is imported firs
 _LENGTH = 300
 _PROGRAM = os.path.join(os.path.dirname(__file__), "probe_process.py")
 
-_kept: dict[tuple[str, str, str, Situation], str | None] = {}
+_kept: dict[tuple[str, str, str, Situation], _Question] = {}
+_lock = threading.Lock()
 
 
 def probed(reference: str, plugin: Plugin, situation: Situation) -> str | None:
     """Why a probe says that its backend cannot run, or None; the same answer for the rest of the process."""
     key = (plugin.name, plugin.version, reference, situation)
-    if key not in _kept:
-        _kept.setdefault(key, _in_thread(reference, plugin, situation))
-    return _kept[key]
+    with _lock:
+        if key not in _kept:
+            _kept[key] = _Question(reference, plugin, situation)
+        question = _kept[key]
+    return question.answer()
 
 
 def forget_probes() -> None:
@@ -77,16 +80,27 @@ def _ending(code: int) -> str:
         return f"killed by signal {-code}"
 
 
-def _in_thread(reference: str, plugin: Plugin, situation: Situation) -> str | None:
-    answers: list[str | None] = []
-    # A daemon: neither its hanging nor its end is waited for.
-    thread = threading.Thread(target=lambda: answers.append(asked(reference, plugin, situation)), daemon=True)
-    try:
-        thread.start()
-    except RuntimeError as error:  # no more threads, or the interpreter is ending
-        return f"its probe could not be asked: {error}"
-    thread.join(SECONDS)
-    return answers[0] if answers else f"its probe did not answer in {SECONDS:g} s"
+class _Question:
+    """A probe's call in a thread of its own, for all who want to know the answer."""
+
+    def __init__(self, reference: str, plugin: Plugin, situation: Situation) -> None:
+        self._answers: list[str | None] = []
+        # A daemon: neither its hanging nor its end is waited for.
+        self._thread = threading.Thread(target=self._ask, args=(reference, plugin, situation), daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            self._answers.append(f"its probe could not be asked: {error}")
+
+    def _ask(self, reference: str, plugin: Plugin, situation: Situation) -> None:
+        self._answers.append(asked(reference, plugin, situation))
+
+    def answer(self) -> str | None:
+        """The first answer that there was, which may be that there was none; a later one changes nothing."""
+        if not self._answers:
+            self._thread.join(SECONDS)
+        self._answers.append(f"its probe did not answer in {SECONDS:g} s")
+        return self._answers[0]
 
 
 def asked(reference: str, plugin: Plugin, situation: Situation) -> str | None:
