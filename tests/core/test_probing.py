@@ -332,8 +332,8 @@ def test_an_answer_that_comes_too_late_changes_nothing(installed, monkeypatch):
 
 def test_a_probe_that_asks_for_itself_is_told_so(installed):
     write, _ = installed
-    again = """from automodels.backends import choose_backend; from automodels.plugins.catalog import load_catalog
-    return choose_backend(load_catalog(), "auto", situation).candidates[0].rejection"""
+    again = """from automodels.backends import probing; from automodels.plugins.catalog import load_catalog
+    return probing.probed("toy_probes.probes:first", load_catalog().plugin("toy-probes"), situation)"""
     catalog = write(first=again, second="return None")
 
     report = choose_backend(catalog, "auto", ON_CPU)
