@@ -8,9 +8,9 @@ from tiny_models import IDS, copied, made
 
 from automodels.errors import BackendUnavailableError, InputError
 from torch_heads import BertForMaskedLM, BertLMHeadModel, BertModel, GPTNeoForCausalLM, OPTForCausalLM
-from torch_runtime.attention import eager_attention, sdpa_attention
-from torch_runtime.flash import flash_attention
+from torch_runtime.attention import eager_attention
 from torch_runtime.flex import flex_attention
+from torch_runtime.sdpa import flash_attention, sdpa_attention
 
 Q, K, V = (torch.randn(2, 3, length, 16, generator=torch.Generator().manual_seed(length)) for length in (5, 7, 7))
 V = V.flip(0)

@@ -143,7 +143,7 @@ class BackboneWithHead(TorchPreTrainedModel):
         task = type(self).__dict__.get("task_class")
         if task is None:
             return super().__reduce_ex__(protocol)
-        return _empty, (task, self.backbone_class), self.__dict__
+        return _empty, (task, self.backbone_class), self.__getstate__()
 
 
 def output_width(backbone: nn.Module) -> int:
