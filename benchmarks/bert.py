@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bars import draw
-from comparison import COMPILED, FLAX, OURS, TORCH, Comparison, options_of
-from measure import RESULTS, medians, record, show
+from comparison import COMPILED, FLAX, OURS, TORCH, Comparison, compare, options_of
+from measure import medians
 from workers import Peer, Worker, alternate, running
 
 CELLS = ((1, 128), (8, 128), (1, 512))
@@ -131,16 +129,7 @@ def main() -> None:
         FLAX: Peer(python=options.flax_peer, file="hf_flax.py"),
         TORCH: Peer(python=options.torch_peer, file="hf_torch.py"),
     }
-    with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(peers, Path(scratch), options)
-        bench.make()
-        for part in options.parts or PARTS:
-            getattr(bench, part)()
-    if options.parts:
-        record("bert", bench.figures, part=True) if options.record else show(bench.figures)
-        return
-    record("bert", bench.figures)
-    (RESULTS / "bert.svg").write_text(draw("BERT-base, float32: seconds, median", bench.groups))
+    compare("bert", "BERT-base, float32: seconds, median", Bench, peers, options, PARTS)
 
 
 if __name__ == "__main__":

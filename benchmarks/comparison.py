@@ -1,4 +1,4 @@
-"""What the comparisons with transformers share: who takes part, figures of a measurement, the command's options."""
+"""What the comparisons with transformers share: who takes part, figures, the command's options, its run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import argparse
 import math
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from measure import medians
+from bars import draw
+from measure import RESULTS, medians, record, show
 from workers import Peer, spread
 
 OURS, FLAX, TORCH, COMPILED = "ours", "transformers Flax", "torch", "torch.compile"
@@ -24,6 +26,10 @@ class Comparison:
         self.peers, self.scratch, self.options = peers, scratch, options
         self.figures: dict[str, Any] = {}
         self.groups: dict[str, dict[str, float]] = {}
+
+    def make(self) -> None:
+        """Writes the checkpoints; for a benchmark to define, beside a method for each of its parts."""
+        raise NotImplementedError
 
     def add(self, what: str, found: Mapping[str, list[float]], goals: Mapping[str, str]) -> dict[str, float]:
         """Our median in ms, and the others' as ratios to it."""
@@ -78,6 +84,29 @@ def options_of(
             parser.error(f"no interpreter at {python}: `tox run -e {environment}` makes the environments")
     options.compile = options.compile and shutil.which("c++") is not None
     return options
+
+
+def compare(
+    name: str,
+    title: str,
+    kind: type[Comparison],
+    peers: Mapping[str, Peer],
+    options: argparse.Namespace,
+    parts: Sequence[str],
+) -> None:
+    """Measures the parts that the options ask for and prints the figures; of all parts, records and draws them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = kind(peers, Path(scratch), options)
+        bench.make()
+        for part in options.parts or parts:
+            getattr(bench, part)()
+    if not options.parts:
+        record(name, bench.figures)
+        (RESULTS / f"{name}.svg").write_text(draw(title, bench.groups))
+    elif options.record:
+        record(name, bench.figures, part=True)
+    else:
+        show(bench.figures)
 
 
 def _flat(numbers: Any) -> Iterator[float]:

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import bandwidth
-from bars import draw
-from comparison import COMPILED, FLAX, OURS, TORCH, Comparison, options_of
-from measure import RESULTS, medians, record, show
+from comparison import COMPILED, FLAX, OURS, TORCH, Comparison, compare, options_of
+from measure import medians
 from workers import Peer, Worker, alternate, running
 
 FAMILIES = {"opt": "OPT-125m", "gpt_neo": "GPT-Neo-125M"}
@@ -179,16 +176,7 @@ def main() -> None:
         FLAX: Peer(python=options.flax_peer, file="causal_hf_flax.py"),
         TORCH: Peer(python=options.torch_peer, file="causal_hf_torch.py"),
     }
-    with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(peers, Path(scratch), options)
-        bench.make()
-        for part in options.parts or PARTS:
-            getattr(bench, part)()
-    if options.parts:
-        record("generation", bench.figures, part=True) if options.record else show(bench.figures)
-        return
-    record("generation", bench.figures)
-    (RESULTS / "generation.svg").write_text(draw("OPT and GPT-Neo, 125M, float32: seconds, median", bench.groups))
+    compare("generation", "OPT and GPT-Neo, 125M, float32: seconds, median", Bench, peers, options, PARTS)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,12 @@ before anything is timed both have to compute the same.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from bars import draw
-from comparison import COMPILED, OURS, TORCH, Comparison, options_of
-from measure import RESULTS, medians, record, seconds_of_commands, show
+from comparison import COMPILED, OURS, TORCH, Comparison, compare, options_of
+from measure import medians, seconds_of_commands
 from workers import Peer, Worker, alternate, running
 
 PARTS = ("imports", "load", "forward", "decode")
@@ -150,16 +147,7 @@ def _seconds(worker: Worker, do: str, batch: int, tokens: int, **more: Any) -> C
 def main() -> None:
     options = options_of(__doc__.splitlines()[0], "bench-torch", PARTS, rounds=7, peers=("torch",))
     peers = {OURS: Peer(python=sys.executable, file="torch_ours.py")}
-    with tempfile.TemporaryDirectory() as scratch:
-        bench = Bench(peers, Path(scratch), options)
-        bench.make()
-        for part in options.parts or PARTS:
-            getattr(bench, part)()
-    if options.parts:
-        record("pytorch", bench.figures, part=True) if options.record else show(bench.figures)
-        return
-    record("pytorch", bench.figures)
-    (RESULTS / "pytorch.svg").write_text(draw("PyTorch, float32: seconds, median", bench.groups))
+    compare("pytorch", "PyTorch, float32: seconds, median", Bench, peers, options, PARTS)
 
 
 if __name__ == "__main__":

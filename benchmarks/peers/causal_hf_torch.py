@@ -6,8 +6,7 @@ import os
 from typing import Any
 
 from protocol import seconds_of, serve
-
-held: dict[str, Any] = {}
+from with_torch import forward, held, inputs_for, prompts_for
 
 
 def load(family: str, folder: str) -> dict[str, Any]:
@@ -23,7 +22,7 @@ def load(family: str, folder: str) -> dict[str, Any]:
 def generate(batch: int, tokens: int, new: int, beams: int, cache: str = "dynamic") -> dict[str, Any]:
     """`cache` is dynamic, static (which the library does not compile on a CPU by itself), or compiled."""
     found: list[Any] = []
-    prompts = _prompts(batch, tokens)
+    prompts = prompts_for(batch, tokens)
     seconds = seconds_of(lambda: found.append(_generated(prompts, new, beams, cache)))
     return {"seconds": seconds, "tokens": found[0].tolist()}
 
@@ -31,34 +30,16 @@ def generate(batch: int, tokens: int, new: int, beams: int, cache: str = "dynami
 def prompts(family: str, folder: str, lengths: list[int], new: int) -> dict[str, Any]:
     """Import, load, generate for one prompt of each length."""
     load(family, folder)
-    return {"tokens": [_generated(_prompts(1, length), new, 1, "dynamic")[0, length:].tolist() for length in lengths]}
-
-
-def forward(batch: int, tokens: int, compiled: bool = False) -> dict[str, Any]:
-    """With `compiled`, by torch.compile."""
-    import torch
-
-    inputs = _inputs(batch, tokens)
-    if compiled and "compiled" not in held:
-        held["compiled"] = torch.compile(held["model"], dynamic=False)
-    model = held["compiled" if compiled else "model"]
-    with torch.inference_mode():
-        return {"seconds": seconds_of(lambda: model(**inputs))}
+    found = [_generated(prompts_for(1, length), new, 1, "dynamic")[0, length:] for length in lengths]
+    return {"tokens": [tokens.tolist() for tokens in found]}
 
 
 def digest(batch: int, tokens: int) -> dict[str, Any]:
     import torch
 
     with torch.inference_mode():
-        logits = held["model"](**_inputs(batch, tokens)).logits
+        logits = held["model"](**inputs_for(batch, tokens)).logits
     return {"numbers": logits[:, : tokens // 2, :8].tolist()}
-
-
-def _prompts(batch: int, tokens: int) -> Any:
-    import torch
-    from inputs import prompts_of
-
-    return torch.from_numpy(prompts_of(batch, tokens, held["model"].config.vocab_size)).long()
 
 
 def _generated(prompts: Any, new: int, beams: int, cache: str) -> Any:
@@ -73,14 +54,6 @@ def _generated(prompts: Any, new: int, beams: int, cache: str) -> Any:
         options["compile_config"]._compile_all_devices = True  # a CPU only by this flag, which is meant for tests
     with torch.inference_mode():
         return held["model"].generate(prompts, attention_mask=torch.ones_like(prompts), eos_token_id=None, **options)
-
-
-def _inputs(batch: int, tokens: int) -> dict[str, Any]:
-    import torch
-    from inputs import inputs_of
-
-    ids, mask = inputs_of(batch, tokens, held["model"].config.vocab_size)
-    return {"input_ids": torch.from_numpy(ids).long(), "attention_mask": torch.from_numpy(mask).long()}
 
 
 if __name__ == "__main__":

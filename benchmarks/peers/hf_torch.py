@@ -6,8 +6,7 @@ import os
 from typing import Any
 
 from protocol import seconds_of, serve
-
-held: dict[str, Any] = {}
+from with_torch import forward, held, inputs_for
 
 
 def _model(folder: str) -> Any:
@@ -44,23 +43,11 @@ def load(folder: str) -> dict[str, Any]:
     return {"seconds": seconds_of(run)}
 
 
-def forward(batch: int, tokens: int, compiled: bool = False) -> dict[str, Any]:
-    """With `compiled`, by torch.compile."""
-    import torch
-
-    inputs = _inputs(batch, tokens)
-    if compiled and "compiled" not in held:
-        held["compiled"] = torch.compile(held["model"], dynamic=False)
-    model = held["compiled" if compiled else "model"]
-    with torch.inference_mode():
-        return {"seconds": seconds_of(lambda: model(**inputs))}
-
-
 def digest(batch: int, tokens: int) -> dict[str, Any]:
     import torch
 
     with torch.inference_mode():
-        states = held["model"](**_inputs(batch, tokens)).last_hidden_state
+        states = held["model"](**inputs_for(batch, tokens)).last_hidden_state
     return {"numbers": states[:, 0, :8].tolist()}
 
 
@@ -86,14 +73,6 @@ def products(batch: int, tokens: int) -> dict[str, Any]:
 
     with torch.inference_mode():
         return {"seconds": seconds_of(run)}
-
-
-def _inputs(batch: int, tokens: int) -> dict[str, Any]:
-    import torch
-    from inputs import inputs_of
-
-    ids, mask = inputs_of(batch, tokens, held["model"].config.vocab_size)
-    return {"input_ids": torch.from_numpy(ids).long(), "attention_mask": torch.from_numpy(mask).long()}
 
 
 if __name__ == "__main__":

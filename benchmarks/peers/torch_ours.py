@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from protocol import seconds_of, serve
+from with_torch import forward, held, inputs_for, prompts_for
 
-held: dict[str, Any] = {}
 SPREAD = 0.06  # of OPT's random weights: wide enough that greedy text does not repeat one token
 LARGE = {"hidden_size": 2048, "intermediate_size": 8192, "num_hidden_layers": 12, "num_attention_heads": 16}
 SHARD = "500MB"
@@ -45,27 +45,11 @@ def first(family: str, folder: str, batch: int, tokens: int) -> dict[str, Any]:
 
 
 def generate(batch: int, tokens: int, new: int, beams: int, compiled: bool = False) -> dict[str, Any]:
-    import torch
-    from inputs import prompts_of
-
-    model = held["model"]
-    prompts = torch.from_numpy(prompts_of(batch, tokens, model.config.vocab_size)).long()
+    model, prompts = held["model"], prompts_for(batch, tokens)
     found: list[Any] = []
     options = {"max_new_tokens": new, "num_beams": beams, "do_sample": False, "compile": compiled}
     seconds = seconds_of(lambda: found.append(model.generate(prompts, **options)))
     return {"seconds": seconds, "tokens": found[0].tolist()}
-
-
-def forward(batch: int, tokens: int, compiled: bool = False) -> dict[str, Any]:
-    """With `compiled`, by torch.compile."""
-    import torch
-
-    inputs = _inputs(batch, tokens)
-    if compiled and "compiled" not in held:
-        held["compiled"] = torch.compile(held["model"], dynamic=False)
-    model = held["compiled" if compiled else "model"]
-    with torch.inference_mode():
-        return {"seconds": seconds_of(lambda: model(**inputs))}
 
 
 def digest(batch: int, tokens: int) -> dict[str, Any]:
@@ -73,7 +57,7 @@ def digest(batch: int, tokens: int) -> dict[str, Any]:
     import torch
 
     with torch.inference_mode():
-        output = held["model"](**_inputs(batch, tokens))
+        output = held["model"](**inputs_for(batch, tokens))
     if "logits" in output:
         return {"numbers": output.logits[:, : tokens // 2, :8].tolist()}
     return {"numbers": output.last_hidden_state[:, 0, :8].tolist()}
@@ -86,14 +70,6 @@ def _model(family: str, folder: str) -> Any:
 
     torch.set_num_threads(os.cpu_count() or 1)
     return (OPTForCausalLM if family == "opt" else BertModel).from_pretrained(folder)
-
-
-def _inputs(batch: int, tokens: int) -> dict[str, Any]:
-    import torch
-    from inputs import inputs_of
-
-    ids, mask = inputs_of(batch, tokens, held["model"].config.vocab_size)
-    return {"input_ids": torch.from_numpy(ids).long(), "attention_mask": torch.from_numpy(mask).long()}
 
 
 if __name__ == "__main__":

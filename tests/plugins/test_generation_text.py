@@ -13,8 +13,8 @@ import pytest
 from automodels import AutoTokenizer
 from automodels.errors import UnsupportedConfigError
 from automodels.generation import GenerationConfig
+from automodels.generation.stop_texts import HIT, stop_texts
 from flax_opt import FlaxOPTForCausalLM
-from flax_runtime.generation.stop_texts import HIT, stop_texts
 from flax_runtime.testing.counting import compilations
 
 spec = importlib.util.spec_from_file_location("generation_reference", Path(__file__).parent / "generation_reference.py")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flax_runtime.masks import causal_mask, decoder_mask, last_seen, padding_mask, window_mask
+from flax_runtime.masks import causal_mask, last_seen, padding_mask, window_mask
 
 
 def test_padding_is_hidden_from_every_query():
@@ -33,23 +33,10 @@ def test_the_offset_may_be_a_value_that_only_the_compiled_program_knows():
     np.testing.assert_array_equal(jitted(jnp.asarray(2)), causal_mask(2, 5, 2))
 
 
-def test_a_decoder_sees_what_is_neither_padding_nor_behind_its_query():
-    mask = decoder_mask(jnp.asarray([[0, 1, 1]]), 3, 3)
-
-    assert mask[0, 0].tolist() == [[False, False, False], [False, True, False], [False, True, True]]
-    np.testing.assert_array_equal(decoder_mask(None, 2, 5, 1), causal_mask(2, 5, 1))
-
-
-def test_a_mask_with_a_row_for_each_query_is_all_that_counts():
-    seen = jnp.asarray([[[True, False, True, False], [True, True, False, True]]])
-
-    np.testing.assert_array_equal(decoder_mask(seen, 2, 4, 2), seen[:, None])
-
-
 @pytest.mark.parametrize("window", [1, 2, 3, 9])
 def test_the_last_keys_that_are_seen_are_those_of_the_window(window):
     attention_mask = jnp.asarray([[0, 0, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1, 1]])
-    seen = decoder_mask(attention_mask, 7, 7)
+    seen = causal_mask(7, 7) & padding_mask(attention_mask)
 
     np.testing.assert_array_equal(last_seen(seen, window), seen & window_mask(7, 7, window))
 

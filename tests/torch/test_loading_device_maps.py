@@ -8,10 +8,11 @@ import sys
 import pytest
 import torch
 from tiny_models import IDS, made
+from torch import nn
 
 from automodels.errors import AutomodelsError, InputError, MissingDependencyError
 from torch_heads import BertForMaskedLM, BertForSequenceClassification, BertModel, OPTForCausalLM
-from torch_runtime.placing import expand_device_map, get_disk_only_shard_files
+from torch_runtime.placing import Placement, expand_device_map, get_disk_only_shard_files, placement
 
 pytest.importorskip("accelerate")
 
@@ -159,6 +160,21 @@ def test_generation_works_with_layers_on_disk(tmp_path):
 def test_maps_with_unknown_modules_and_missing_devices_are_refused(saved, device_map, said):
     with pytest.raises(InputError, match=said):
         BertForMaskedLM.from_pretrained(saved[0], device_map=device_map)
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_a_map_without_a_place_for_a_buffer_is_refused(persistent):
+    model = nn.Module()
+    model.layer = nn.BatchNorm1d(2)
+    model.register_buffer("seen", torch.zeros(2), persistent=persistent)
+
+    with pytest.raises(InputError, match=r"device_map has no place for seen\."):
+        placement(model, {"layer": "cpu"})
+
+    assert placement(model, {"layer": "cpu", "": "disk"}).of("seen") == "disk"
+    assert placement(model, {"layer": "disk", "seen": "cpu"}).of("seen") == torch.device("cpu")
+    with pytest.raises(InputError, match=r"device_map has no place for other\.weight\."):
+        Placement({"layer": "cpu"}).of("other.weight")
 
 
 def test_memory_limits_without_a_plan_are_refused(saved):

@@ -14,10 +14,11 @@ _BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYW
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str], *, elsewhere: Iterable[str] = ()) -> None:
     """Raises UnknownArgumentError, with the nearest name, when something given is not known.
 
-    `elsewhere` are names that would have been taken before they came here: no argument, but possibly meant.
+    `elsewhere` are names that would have been taken before they came here: no argument, but possibly meant. What is
+    given as well was not meant.
     """
-    known = sorted(known)
-    meant = sorted({*known, *elsewhere})
+    given, known = list(given), set(known)
+    meant = sorted({*known, *elsewhere}.difference(given))
     unknown = [name for name in given if name not in known]
     if not unknown:
         return

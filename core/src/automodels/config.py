@@ -158,11 +158,10 @@ class PretrainedConfig(JsonConfig):
         """
         size, heads = (getattr(self, name, None) for name in ("hidden_size", "num_attention_heads"))
         rates = (getattr(self, name, 0) for name in ("attention_dropout", "attention_probs_dropout_prob"))
-        always = {"causal": self.is_decoder, "weights": self.output_attentions}
-        possible = {"mask": True, "padding": True, "dropout": any(rates)}
+        possible = {"mask": True, "padding": True, "dropout": any(rates), "weights": self.output_attentions}
         return AttentionNeeds(
             head_sizes=(size // heads,) if isinstance(size, int) and isinstance(heads, int) and heads else (),
-            always=frozenset(name for name, is_needed in always.items() if is_needed),
+            always=frozenset({"causal"} if self.is_decoder else ()),
             possible=frozenset(name for name, is_needed in possible.items() if is_needed),
         )
 

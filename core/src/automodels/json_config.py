@@ -298,7 +298,7 @@ def _lines(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False):
         field, *inside = problem["loc"] or ("a key",)
         # Of alternatives, pydantic names the one that it tried: no place in the file.
-        place = ".".join(str(part) for part in (field, *inside) if part is field or not _is_alternative(part))
+        place = ".".join([str(field), *(str(part) for part in inside if not _is_alternative(part))])
         yield f"    {place} is {shown(problem['input'])}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
 
 

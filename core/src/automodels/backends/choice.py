@@ -167,8 +167,13 @@ def _notes(table: BackendTable, needs: AttentionNeeds | None, *, named: bool) ->
         return []
     notes = [f"fewer than {table.min_queries} query tokens: the plain formula"] if table.min_queries > 1 else []
     possible = () if needs is None else sorted(needs.possible)
-    if missing := [name for name in possible if not covers(table.supports, name)]:
-        notes.append(f"calls with {' or '.join(missing)}: {'refused' if named else 'the plain formula'}")
+    missing = [name for name in possible if not covers(table.supports, name)]
+    # Weights are shown by the plain formula whatever computes the rest.
+    refused = [name for name in missing if named and name != "weights"]
+    if plain := [name for name in missing if name not in refused]:
+        notes.append(f"calls with {' or '.join(plain)}: the plain formula")
+    if refused:
+        notes.append(f"calls with {' or '.join(refused)}: refused")
     return notes
 
 

@@ -74,7 +74,7 @@ class KeyMap:
         Of the spelling, which a family has for all its tasks, alternates of parameters that it does not have are left
         out.
         """
-        patterns = dict.fromkeys(_pattern(name.removeprefix(prefix)) for name in names)
+        patterns = dict.fromkeys(pattern_of(name.removeprefix(prefix)) for name in names)
         known = [(tensor, other) for tensor, other in alternates if other in patterns and tensor not in patterns]
         return cls(*((name, name, SAME) for name in patterns), prefix=prefix, alternates=known, **spelling)
 
@@ -83,7 +83,7 @@ class KeyMap:
         if tensor.count(PLACEHOLDER) != parameter.count(PLACEHOLDER):
             raise ValueError(f"{tensor} and {parameter} have different numbers of {PLACEHOLDER}")
         for name in (tensor, parameter):
-            if _pattern(name.replace(PLACEHOLDER, "0")) != name:
+            if pattern_of(name.replace(PLACEHOLDER, "0")) != name:
                 raise ValueError(f"{name}: numbers are written {PLACEHOLDER}, between dots")
         if self.canonical(tensor) != tensor:
             raise ValueError(f"{tensor} is not a name as it is written today; that is {self.canonical(tensor)}")
@@ -112,16 +112,16 @@ class KeyMap:
 
     def is_buffer(self, tensor: str) -> bool:
         """Whether a tensor is one that old versions saved and that is no parameter."""
-        return _pattern(self.canonical(tensor)) in self.buffers
+        return pattern_of(self.canonical(tensor)) in self.buffers
 
 
-def _pattern(name: str) -> str:
+def pattern_of(name: str) -> str:
     """The name with its numbers replaced by the placeholder; nothing that a table has, if it holds one already."""
     return "" if PLACEHOLDER in name else _NUMBER.sub(PLACEHOLDER, name)
 
 
 def _split(name: str) -> tuple[str, list[str]]:
-    return _pattern(name), _NUMBER.findall(name)
+    return pattern_of(name), _NUMBER.findall(name)
 
 
 def _joined(pattern: str, numbers: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -65,9 +65,7 @@ class WeightFile:
         """The file's bytes, read-only. Raises CheckpointChangedError when it is not the file that was verified."""
         with self._lock:
             if self._mapped is None:
-                with self._opened() as stream:
-                    self._check_unchanged(os.fstat(stream.fileno()))
-                    self._mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+                self._mapped = self._map(_read_only)
             return self._mapped
 
     def privately_mapped(self) -> mmap.mmap:
@@ -77,10 +75,13 @@ class WeightFile:
         """
         with self._lock:
             if self._private is None:
-                with self._opened() as stream:
-                    self._check_unchanged(os.fstat(stream.fileno()))
-                    self._private = _private(stream.fileno(), self.size)
+                self._private = self._map(_private)
             return self._private
+
+    def _map(self, mapping: Callable[[int, int], mmap.mmap]) -> mmap.mmap:
+        with self._opened() as stream:
+            self._check_unchanged(os.fstat(stream.fileno()))
+            return mapping(stream.fileno(), self.size)
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
@@ -113,6 +114,10 @@ class WeightFile:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return WeightFile, (self.path, self.size, self.modified)
+
+
+def _read_only(descriptor: int, size: int) -> mmap.mmap:
+    return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
 
 
 def _private(descriptor: int, size: int) -> mmap.mmap:

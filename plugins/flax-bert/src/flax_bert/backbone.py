@@ -26,11 +26,10 @@ from flax_runtime.attention import AttentionFunction, attention_weights, weighte
 from flax_runtime.cache import KVCache, LayerCache
 from flax_runtime.dropout import dropped, split_key
 from flax_runtime.keys import Keys
-from flax_runtime.masks import decoder_mask, padding_mask
 from flax_runtime.outputs import FlaxBaseModelOutputWithPoolingAndCrossAttentions
+from flax_runtime.seen import Seen, decoder_seen, encoder_seen
 
 Hidden = Float[Array, "B T D"]
-Mask = Bool[Array, "#B 1 #T K"]
 HeadMask = Float[Array, " N"]
 
 
@@ -61,9 +60,9 @@ class Build:
 class Call:
     """What all layers share in one call."""
 
-    mask: Mask | None
+    seen: Seen
     encoder_hidden_states: Float[Array, "B E W"] | None
-    encoder_mask: Bool[Array, "B 1 1 E"] | None
+    encoder_seen: Seen
     output_attentions: bool
 
 
@@ -116,7 +115,7 @@ class SelfAttention(nnx.Module):
         self,
         x: Hidden,
         source: Float[Array, "B S W"],
-        mask: Mask | None,
+        seen: Seen,
         head_mask: HeadMask | None,
         *,
         past: LayerCache | None,
@@ -125,12 +124,13 @@ class SelfAttention(nnx.Module):
     ) -> tuple[Hidden, LayerCache | None, jax.Array | None]:
         q, k, v = self._split(self.query(x)), self._split(self.key(source)), self._split(self.value(source))
         if past is not None:
-            past = past.extended(k, v)
-            k, v = past.keys, past.values
+            past, k, v = past.grown(k, v)
         dropout: dict[str, Any] = {"dropout_rate": self.dropout_rate, "dropout_rng": dropout_rng}
-        weights = attention_weights(q, k, mask=mask) if output_attentions else None
+        weights = attention_weights(q, k, **seen.arguments) if output_attentions else None
         attended = (
-            self.attend(q, k, v, mask=mask, **dropout) if weights is None else weighted_values(weights, v, **dropout)
+            self.attend(q, k, v, **seen.arguments, **dropout)
+            if weights is None
+            else weighted_values(weights, v, **dropout)
         )
         if head_mask is not None:
             # Scaling a head's result equals scaling its weights, and leaves the weights to the backend.
@@ -166,7 +166,7 @@ class Attention(nnx.Module):
         self,
         x: Hidden,
         source: Float[Array, "B S W"],
-        mask: Mask | None,
+        seen: Seen,
         head_mask: HeadMask | None,
         *,
         past: LayerCache | None,
@@ -175,7 +175,7 @@ class Attention(nnx.Module):
     ) -> tuple[Hidden, LayerCache | None, jax.Array | None]:
         weights_rng, output_rng = split_key(dropout_rng, 2)
         attended, past, weights = self.self(
-            x, source, mask, head_mask, past=past, dropout_rng=weights_rng, output_attentions=output_attentions
+            x, source, seen, head_mask, past=past, dropout_rng=weights_rng, output_attentions=output_attentions
         )
         return self.output(attended, x, output_rng), past, weights
 
@@ -214,12 +214,12 @@ class Layer(nnx.Module):
         own_rng, cross_rng, output_rng = split_key(dropout_rng, 3)
         shown = call.output_attentions
         x, past, weights = self.attention(
-            x, x, call.mask, head_mask, past=past, dropout_rng=own_rng, output_attentions=shown
+            x, x, call.seen, head_mask, past=past, dropout_rng=own_rng, output_attentions=shown
         )
         cross_weights = None
         if (states := call.encoder_hidden_states) is not None:
             x, _, cross_weights = self.crossattention(
-                x, states, call.encoder_mask, head_mask, past=None, dropout_rng=cross_rng, output_attentions=shown
+                x, states, call.encoder_seen, head_mask, past=None, dropout_rng=cross_rng, output_attentions=shown
             )
         return self.output(self.intermediate(x), x, output_rng), past, weights, cross_weights
 
@@ -308,9 +308,9 @@ class BertModule(nnx.Module):
             cache,
             layer_keys,
             call=Call(
-                mask=self._mask(tokens, attention_mask, cache),
+                seen=decoder_seen(attention_mask, tokens, cache) if self.is_decoder else encoder_seen(attention_mask),
                 encoder_hidden_states=encoder_hidden_states,
-                encoder_mask=None if encoder_attention_mask is None else padding_mask(encoder_attention_mask),
+                encoder_seen=encoder_seen(encoder_attention_mask),
                 output_attentions=output_attentions,
             ),
             gradient_checkpointing=gradient_checkpointing,
@@ -325,12 +325,6 @@ class BertModule(nnx.Module):
             attentions=attentions if output_attentions else None,
             cross_attentions=cross_attentions if is_crossed else None,
         )
-
-    def _mask(self, tokens: int, attention_mask: jax.Array | None, cache: KVCache | None) -> jax.Array | None:
-        if not self.is_decoder:
-            return None if attention_mask is None else padding_mask(attention_mask)
-        keys, offset = (tokens, 0) if cache is None else (cache.max_length, cache.length)
-        return decoder_mask(attention_mask, tokens, keys, offset)
 
 
 def _rows(table: nnx.Embed, ids: Int[Array, "#B T"]) -> Float[Array, "#B T D"]:

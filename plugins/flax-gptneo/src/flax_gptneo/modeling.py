@@ -27,14 +27,13 @@ from flax_runtime.cache import KVCache, LayerCache
 from flax_runtime.dropout import dropped, split_key
 from flax_runtime.inputs import decoder_inputs, refuse_unknown_inputs
 from flax_runtime.keys import Keys
-from flax_runtime.masks import decoder_mask, last_seen, window_mask
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import FlaxBaseModelOutputWithPast, FlaxCausalLMOutputWithPast
 from flax_runtime.products import product
+from flax_runtime.seen import Seen, decoder_seen
 from flax_runtime.tables import rows, scores
 
 Hidden = Float[Array, "B T D"]
-Mask = Bool[Array, "#B 1 #T S"]
 AttentionMask = Int[Array, "B S"] | Bool[Array, "B S"] | Bool[Array, "B T S"]
 Weights = Float[Array, "B N T S"]
 BlockResult = tuple[Hidden, LayerCache | None, Weights | None]
@@ -68,7 +67,7 @@ class Build:
 class Call:
     """What all blocks share in one call."""
 
-    masks: Mapping[str, Mask]
+    seen: Mapping[str, Seen]
     """Kind of attention → what it sees."""
 
     output_attentions: bool
@@ -91,10 +90,9 @@ class SelfAttention(nnx.Module):
     def __call__(self, x: Hidden, past: LayerCache | None, dropout_rng: jax.Array | None, *, call: Call) -> BlockResult:
         q, k, v = (self._split(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
         if past is not None:
-            past = past.extended(k, v)
-            k, v = past.keys, past.values
+            past, k, v = past.grown(k, v)
         dropout: dict[str, Any] = {"dropout_rate": self.dropout_rate, "dropout_rng": dropout_rng}
-        seen: dict[str, Any] = {"mask": call.masks[self.kind], "scale": 1.0}
+        seen: dict[str, Any] = {**call.seen[self.kind].arguments, "scale": 1.0}
         weights = attention_weights(q, k, **seen) if call.output_attentions else None
         attended = (
             self.attend(q, k, v, **seen, **dropout) if weights is None else weighted_values(weights, v, **dropout)
@@ -182,8 +180,11 @@ class GPTNeoModule(nnx.Module):
         x = dropped(rows(self.wte, input_ids) + rows(self.wpe, position_ids), self.dropout_rate, embed_rng)
         if cache is not None:  # inside jit, where nothing can be raised: no plausible numbers out of a full cache
             x = jnp.where(cache.has_room(tokens), x, jnp.asarray(jnp.nan, x.dtype))
-        masks = self._masks(attention_mask, tokens, tokens if cache is None else cache.max_length, start)
-        call = Call(masks=masks, output_attentions=output_attentions)
+        seen = {
+            "global": decoder_seen(attention_mask, tokens, cache),
+            "local": decoder_seen(attention_mask, tokens, cache, window=self.window_size),
+        }
+        call = Call(seen=seen, output_attentions=output_attentions)
         states: list[jax.Array] = []
         pasts: list[Any] = []
         attentions: list[Any] = []
@@ -202,17 +203,6 @@ class GPTNeoModule(nnx.Module):
             hidden_states=(*states, x) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
-
-    def _masks(
-        self, attention_mask: jax.Array | None, tokens: int, keys: int, start: int | jax.Array
-    ) -> dict[str, jax.Array]:
-        """Kind of attention → what it sees of the keys."""
-        seen = decoder_mask(attention_mask, tokens, keys, start)
-        if keys <= self.window_size:  # the window hides nothing
-            return {"global": seen, "local": seen}
-        if attention_mask is not None and attention_mask.ndim == 3:
-            return {"global": seen, "local": last_seen(seen, self.window_size)}
-        return {"global": seen, "local": seen & window_mask(tokens, keys, self.window_size, start)}
 
 
 class ForCausalLM(nnx.Module):

@@ -28,14 +28,13 @@ from flax_runtime.cache import KVCache, LayerCache
 from flax_runtime.dropout import dropped, split_key
 from flax_runtime.inputs import decoder_inputs, refuse_unknown_inputs
 from flax_runtime.keys import Keys
-from flax_runtime.masks import decoder_mask
 from flax_runtime.modeling import FlaxPreTrainedModel
 from flax_runtime.outputs import FlaxBaseModelOutputWithPast, FlaxCausalLMOutputWithPast
 from flax_runtime.products import product
+from flax_runtime.seen import Seen, decoder_seen
 from flax_runtime.tables import rows, scores
 
 Hidden = Float[Array, "B T D"]
-Mask = Bool[Array, "#B 1 #T S"]
 AttentionMask = Int[Array, "B S"] | Bool[Array, "B S"] | Bool[Array, "B T S"]
 Weights = Float[Array, "B N T S"]
 LayerResult = tuple[Hidden, LayerCache | None, Weights | None]
@@ -76,7 +75,7 @@ class Build:
 class Call:
     """What all layers share in one call."""
 
-    mask: Mask
+    seen: Seen
     output_attentions: bool
 
 
@@ -95,14 +94,12 @@ class Attention(nnx.Module):
     def __call__(self, x: Hidden, past: LayerCache | None, dropout_rng: jax.Array | None, *, call: Call) -> LayerResult:
         q, k, v = (self._split(project(x)) for project in (self.q_proj, self.k_proj, self.v_proj))
         if past is not None:
-            past = past.extended(k, v)
-            k, v = past.keys, past.values
+            past, k, v = past.grown(k, v)
         dropout: dict[str, Any] = {"dropout_rate": self.dropout_rate, "dropout_rng": dropout_rng}
-        weights = attention_weights(q, k, mask=call.mask) if call.output_attentions else None
+        seen = call.seen.arguments
+        weights = attention_weights(q, k, **seen) if call.output_attentions else None
         attended = (
-            self.attend(q, k, v, mask=call.mask, **dropout)
-            if weights is None
-            else weighted_values(weights, v, **dropout)
+            self.attend(q, k, v, **seen, **dropout) if weights is None else weighted_values(weights, v, **dropout)
         )
         return self.out_proj(attended.reshape(x.shape)), past, weights
 
@@ -180,8 +177,7 @@ class Decoder(nnx.Module):
         x = x + rows(self.embed_positions, position_ids + OFFSET)
         if cache is not None:  # inside jit, where nothing can be raised: no plausible numbers out of a full cache
             x = jnp.where(cache.has_room(tokens), x, jnp.asarray(jnp.nan, x.dtype))
-        mask = decoder_mask(attention_mask, tokens, tokens if cache is None else cache.max_length, start)
-        call = Call(mask=mask, output_attentions=output_attentions)
+        call = Call(seen=decoder_seen(attention_mask, tokens, cache), output_attentions=output_attentions)
         states: list[jax.Array] = []
         pasts: list[Any] = []
         attentions: list[Any] = []

@@ -1,4 +1,4 @@
-"""Attention functions: one signature for all backends, chosen once when a model is loaded.
+"""Attention: what all backends compute, and the plain formula that they are held against.
 
 Shapes: B batch, T query tokens, S key tokens, N heads, H head size.
 """
@@ -9,9 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from flax_runtime.dropout import dropped
+from flax_runtime.seen import Seen
 
 FEW = 16  # queries: the beams of a text, or one token
 MASKED = -1e30  # finite, so that a row whose keys are all masked is uniform rather than NaN
@@ -19,7 +20,16 @@ MASKED = -1e30  # finite, so that a row whose keys are all masked is uniform rat
 
 @runtime_checkable
 class AttentionFunction(Protocol):
-    """Softmax(q kᵀ · scale + bias) v, with masked scores left out."""
+    """Softmax(q kᵀ · scale + bias) v, with scores left out that are not seen.
+
+    Models call it with any of these arguments; the function of a backend gets those that its manifest says it knows:
+    `mask` with the feature mask (or padding, for masks [B, 1, 1, S]), `bias` with bias, the last two with dropout;
+    `causal=True` with causal, and `window` with window as well, both only where T is S and the first query stands at
+    the first key. `offset` is for models alone. What is None or off is left out. Shapes that a function cannot do it
+    refuses with NotImplementedError, while it is traced.
+
+    A query whose keys are all hidden is padding: its result and its gradients are finite, and nothing else.
+    """
 
     def __call__(
         self,
@@ -30,10 +40,17 @@ class AttentionFunction(Protocol):
         mask: Bool[Array, "#B #N #T S"] | None = None,
         bias: Float[Array, "#B #N #T S"] | None = None,
         scale: float | None = None,
+        causal: bool = False,
+        window: int | None = None,
+        offset: int | Int[Array, ""] = 0,
         dropout_rate: float = 0.0,
         dropout_rng: Key[Array, ""] | None = None,
     ) -> Float[Array, "B T N H"]:
-        """`mask` is true where a query may look; `scale` defaults to 1/√H; dropout acts on the weights."""
+        """`mask` is true where a query may look; `scale` defaults to 1/√H; dropout acts on the weights.
+
+        With `causal`, a query sees keys up to its own place, and with `window` only the last so many of them; the
+        first query stands at `offset` among the keys.
+        """
         ...
 
 
@@ -44,9 +61,13 @@ def attention_weights(
     mask: Bool[Array, "#B #N #T S"] | None = None,
     bias: Float[Array, "#B #N #T S"] | None = None,
     scale: float | None = None,
+    causal: bool = False,
+    window: int | None = None,
+    offset: int | Int[Array, ""] = 0,
 ) -> Float[Array, "B N T S"]:
     """Softmax of the scores over the keys, in float32 or wider; a row whose keys are all masked is uniform."""
-    return jax.nn.softmax(_scores(q, k, mask=mask, bias=bias, scale=scale), axis=-1)
+    seen = Seen(mask=mask, causal=causal, window=window, offset=offset).lowered(q.shape[1], k.shape[1])
+    return jax.nn.softmax(_scores(q, k, mask=seen, bias=bias, scale=scale), axis=-1)
 
 
 def xla_attention(

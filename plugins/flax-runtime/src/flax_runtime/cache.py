@@ -4,7 +4,8 @@ Every array has the cache's full length from the start, so that all steps of dec
 that is donated is written in place. A head's tokens lie side by side, which is how the products of attention read them:
 of any other order, every step of decoding would make a copy in this one.
 
-Shapes: B batch, S slots, T new tokens, N heads, H head size, L layers, P = B · N heads of all texts.
+Shapes: B batch, S slots, T new tokens, K keys (S, or T where nothing is behind), N heads, H head size, L layers,
+P = B · N heads of all texts.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class LayerCache:
     """Slots that hold a token, before this call."""
 
     heads: int = dataclasses.field(metadata={"static": True})
+    is_fresh: bool = dataclasses.field(default=False, metadata={"static": True})
 
     @property
     def keys(self) -> Float[Array, "B S N H"]:
@@ -52,6 +54,16 @@ class LayerCache:
             stored_values=self._written(self.stored_values, values),
         )
 
+    def grown(
+        self, keys: Float[Array, "B T N H"], values: Float[Array, "B T N H"]
+    ) -> tuple[LayerCache, Float[Array, "B K N H"], Float[Array, "B K N H"]]:
+        """As `extended`, and what the T tokens attend to: every slot, or behind an empty cache these tokens alone."""
+        past = self.extended(keys, values)
+        if not self.is_fresh:
+            return past, past.keys, past.values
+        kept = self.stored_keys.dtype  # as it will be read from the slots
+        return past, keys.astype(kept), values.astype(kept)
+
     def _written(self, slots: jax.Array, new: jax.Array) -> jax.Array:
         return jax.lax.dynamic_update_slice_in_dim(slots, _by_head(new.astype(slots.dtype)), self.length, axis=1)
 
@@ -67,6 +79,8 @@ class KVCache:
     """Slots that hold a token; the next one is written behind them."""
 
     heads: int = dataclasses.field(metadata={"static": True})
+    is_fresh: bool = dataclasses.field(default=False, metadata={"static": True})
+    """Whether it is known, when a program is compiled, that there is no token yet; attention then looks at no slots."""
 
     @property
     def keys(self) -> tuple[Float[Array, "B S N H"], ...]:
@@ -86,6 +100,10 @@ class KVCache:
         keys, values = (tuple(jnp.zeros(shape, dtype) for _ in range(layers)) for _ in range(2))
         return cls(stored_keys=keys, stored_values=values, length=jnp.zeros((), jnp.int32), heads=heads)
 
+    def as_fresh(self) -> KVCache:
+        """The same, known to be empty: for a program that makes its cache itself."""
+        return dataclasses.replace(self, is_fresh=True)
+
     @property
     def batch_size(self) -> int:
         """Number of sequences."""
@@ -98,7 +116,7 @@ class KVCache:
 
     def layer(self, number: int) -> LayerCache:
         """One layer's part."""
-        return LayerCache(self.stored_keys[number], self.stored_values[number], self.length, self.heads)
+        return LayerCache(self.stored_keys[number], self.stored_values[number], self.length, self.heads, self.is_fresh)
 
     def advanced(self, layers: Sequence[LayerCache], tokens: int) -> KVCache:
         """The cache after a call in which every layer has written `tokens` tokens."""
@@ -107,6 +125,7 @@ class KVCache:
             stored_keys=tuple(layer.stored_keys for layer in layers),
             stored_values=tuple(layer.stored_values for layer in layers),
             length=self.length + jnp.asarray(tokens, self.length.dtype),
+            is_fresh=False,
         )
 
     def repeated(self, times: int) -> KVCache:

@@ -13,6 +13,7 @@ import jax
 from flax import nnx
 
 from automodels.errors import InputError
+from flax_runtime.execution import Execution
 from flax_runtime.fitting import refuse_misfit
 from flax_runtime.keys import as_key
 from flax_runtime.parameter_methods import ParameterMethods
@@ -21,6 +22,9 @@ from flax_runtime.parameters import flatten, module_state
 
 class CallMethods(ParameterMethods):
     """What computes."""
+
+    _executed: Execution
+    """How calls run: compiled, or operation by operation."""
 
     _gradient_checkpointing: bool = False
 
@@ -85,4 +89,4 @@ class CallMethods(ParameterMethods):
         return module(**inputs, dropout_rng=key, **dict(flags))
 
     def _compile(self) -> None:
-        self._run = jax.jit(self._forward, static_argnames="flags")
+        self._run = self._executed(self._forward, static_argnames="flags")

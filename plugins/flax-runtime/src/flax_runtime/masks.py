@@ -25,23 +25,6 @@ def causal_mask(queries: int, keys: int, offset: int | Int[Array, ""] = 0) -> Bo
     return (jnp.arange(keys)[None, :] <= places[:, None])[None, None]
 
 
-def decoder_mask(
-    attention_mask: Int[Array, "B S"] | Bool[Array, "B S"] | Bool[Array, "B T S"] | None,
-    queries: int,
-    keys: int,
-    offset: int | Int[Array, ""] = 0,
-) -> Bool[Array, "#B 1 T S"]:
-    """What a decoder's queries see: what is not padding and not behind them.
-
-    A mask [B, T, S] says for each query what it sees, and nothing else is asked: beams of one text stand side by side
-    in a cache, each with its own past.
-    """
-    if attention_mask is not None and attention_mask.ndim == 3:
-        return attention_mask[:, None]
-    causal = causal_mask(queries, keys, offset)
-    return causal if attention_mask is None else causal & padding_mask(attention_mask)
-
-
 def last_seen(mask: Bool[Array, "B 1 T S"], window: int) -> Bool[Array, "B 1 T S"]:
     """Of the keys that each query sees the last `window`."""
     seen = jnp.cumsum(mask, axis=-1)

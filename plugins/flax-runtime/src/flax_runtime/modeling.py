@@ -6,6 +6,9 @@ made, loaded, pickled and registered.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -19,18 +22,20 @@ from automodels.checkpoint.locate import Location
 from automodels.checkpoint.opening import open_checkpoint
 from automodels.checkpoint.report import LoadReport
 from automodels.config import PretrainedConfig
-from automodels.plugins.host import load_reference
 from automodels.plugins.resolve import Resolution
 from automodels.runtime.loading import again_if_saved, located_with_config, plan_for, refuse_many_layers, warn_of_fresh
 from automodels.runtime.numbers import sizes, whole
-from flax_runtime.attention import AttentionFunction
+from flax_runtime.attend import Attend
 from flax_runtime.building import Build, outline
 from flax_runtime.devices import backend_here
+from flax_runtime.execution import execution_of
 from flax_runtime.filling import abstract_parameters, fill
 from flax_runtime.generation.methods import GenerationMethods
 from flax_runtime.numbers import floating
 from flax_runtime.parameters import Tree, unflatten
 from flax_runtime.saving import CheckpointSaving
+
+logger = logging.getLogger("automodels")
 
 
 class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
@@ -138,6 +143,8 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
             backend=backend,
             gradient_checkpointing=gradient_checkpointing,
         )
+        report = model.backend_report
+        logger.info("%s: backend %s on %s.", cls.__name__, report.spec, report.situation)
         model._read_generation_config(location)
         fitting: dict[str, Any] = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
         plan = plan_for(model, abstract_parameters(model._abstract), checkpoint, location.name, **fitting)
@@ -159,21 +166,37 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
         model._params = params
         return model
 
+    def with_backend(self, backend: str) -> Self:
+        """The same model with another backend: "xla", "cudnn+jit", "eager", "auto"; this one stays as it is.
+
+        Both have the same arrays as parameters; nothing is read or copied. Raises BackendUnavailableError, with every
+        reason, when it cannot run here; InputError for names that cannot stand together.
+        """
+        other = copy.copy(self)
+        other._config = self._config.copy_with()
+        other.generation_config = copy.deepcopy(self.generation_config)
+        other._backend = backend
+        other._set_up()
+        if self.load_report is not None:
+            other.load_report = dataclasses.replace(self.load_report, backend=other.backend_report)
+        return other
+
     def _set_up(self) -> None:
         """Everything that follows from config and types."""
-        self.backend_report = backend_here(self._backend, self.dtype)
+        self.backend_report = backend_here(self._backend, self.dtype, self._config.attention_needs)
+        self._executed = execution_of(self.backend_report)
         self._graphdef, self._abstract = outline(self._builder(self._config))
         self._compile()
 
     def _builder(self, config: PretrainedConfig) -> Build:
-        chosen = self.backend_report.chosen
-        attend: AttentionFunction = load_reference(chosen.table.implementation, chosen.plugin)
-
+        attend = Attend.of(self.backend_report)
         return Build(self.module_class, config, dtype=self.dtype, param_dtype=self.param_dtype, attend=attend)
 
     def __getstate__(self) -> dict[str, Any]:
         """What cannot be derived: no compiled programs, no graph; the backend is chosen anew where it is unpickled."""
-        derived = {"_graphdef", "_abstract", "_run", "_prefill_program", "_decode_program", "backend_report"}
+        derived = {
+            "_graphdef", "_abstract", "_executed", "_run", "_prefill_program", "_decode_program", "backend_report",
+        }  # fmt: skip
         return {name: value for name, value in self.__dict__.items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

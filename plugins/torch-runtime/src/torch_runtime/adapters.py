@@ -12,7 +12,7 @@ from automodels.checkpoint.keymap import KeyMap
 from automodels.errors import CheckpointMismatchError, InputError, listed, nearest
 from torch_runtime.adapter_files import PREFIX, AdapterConfig, AdapterTensors, read_adapter, write_adapter
 from torch_runtime.lora import LoraFactors, adapt, remove
-from torch_runtime.parameters import Held, held
+from torch_runtime.parameters import Held, as_module, held
 from torch_runtime.quantization import is_quantized
 from torch_runtime.tensors import as_source, as_torch
 
@@ -70,7 +70,7 @@ class AdapterMethods:
             raise InputError(f"There is an adapter {adapter_name!r} already.", hints=["delete_adapter() removes it."])
         config, tensors = read_adapter(path)
         self._refuse_far_parameters("given an adapter")
-        fit = _Fit(_module(self), config, tensors, self.base_model_prefix, self.keymap.prefix)
+        fit = _Fit(as_module(self), config, tensors, self.base_model_prefix, self.keymap.prefix)
         fit.check(os.fspath(path))
         taken = [name for other in self.adapters.values() for name in other.replaced if name in fit.replaced]
         if taken:
@@ -79,7 +79,7 @@ class AdapterMethods:
         adapter = Adapter(config=config, layers={}, names=fit.names, replaced=keys)
         for layer, name in fit.names.items():
             adapter.layers[layer] = _factors(fit.modules[layer], name, config, tensors, is_trainable)
-        own = held(_module(self))
+        own = held(as_module(self))
         for parameter, name in fit.replaced.items():
             adapter.others[parameter] = _like(as_torch(tensors.replaced[name]), own[parameter].tensor)
         for layer, factors in adapter.layers.items():
@@ -92,7 +92,7 @@ class AdapterMethods:
         adapter = self._adapter(adapter_name)
         self._disable(adapter)
         for layer in adapter.layers:
-            remove(_module(self).get_submodule(layer), adapter_name)
+            remove(as_module(self).get_submodule(layer), adapter_name)
         self.adapters = {name: other for name, other in self.adapters.items() if name != adapter_name}
 
     @property
@@ -128,7 +128,7 @@ class AdapterMethods:
         InputError, before anything is changed, when a weight is quantised, or tied to another one, which would be
         changed along.
         """
-        model = _module(self)
+        model = as_module(self)
         merging = [adapter for adapter in self.adapters.values() if adapter.changes_results]
         layers = {layer: model.get_submodule(layer) for adapter in merging for layer in adapter.layers}
         places = {id(found.tensor): found for found in held(model).values()}
@@ -164,7 +164,7 @@ class AdapterMethods:
             ends = ("lora_embedding_A", "lora_embedding_B") if factors.is_table else ("lora_A.weight", "lora_B.weight")
             for end, factor in zip(ends, (factors.a, factors.b), strict=True):
                 tensors[f"{PREFIX}{adapter.names[layer]}.{end}"] = as_source(factor)
-        own = held(_module(self))
+        own = held(as_module(self))
         for parameter, key in adapter.replaced.items():
             value = own[parameter].tensor if adapter.is_enabled else adapter.others[parameter]
             tensors[key] = as_source(value)
@@ -195,14 +195,14 @@ class AdapterMethods:
 
     def _unmerge(self, adapter: Adapter) -> None:
         for layer, weight in adapter.originals.items():
-            found: Any = _module(self).get_submodule(layer)
+            found: Any = as_module(self).get_submodule(layer)
             found.weight = nn.Parameter(weight.to(found.weight.device), requires_grad=found.weight.requires_grad)
         adapter.originals = {}
         adapter.is_merged = False
 
     def _swap(self, adapter: Adapter) -> None:
         """The base's values in place of the adapter's, or the other way round."""
-        own = held(_module(self))
+        own = held(as_module(self))
         for parameter, value in adapter.others.items():
             found = own[parameter]
             adapter.others[parameter] = found.tensor.detach()
@@ -213,7 +213,7 @@ class AdapterMethods:
             factors.is_active = is_active
 
     def _refuse_far_parameters(self, what: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("VocabularyMethods, which comes first, has it")
 
 
 class _Fit:
@@ -291,8 +291,3 @@ def _factors(module: Any, name: str, config: AdapterConfig, tensors: AdapterTens
 
 def _like(tensor: Tensor, other: Tensor) -> Tensor:
     return tensor.to(device=other.device, dtype=other.dtype)
-
-
-def _module(model: Any) -> nn.Module:
-    assert isinstance(model, nn.Module)
-    return model

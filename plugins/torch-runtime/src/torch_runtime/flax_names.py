@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap, Layout
+from automodels.checkpoint.keymap import SAME, TRANSPOSED, KeyMap, Layout, pattern_of
 from torch_runtime.parameters import held
 
 _WEIGHTS: tuple[tuple[type[nn.Module], str, Layout], ...] = (
@@ -28,7 +28,7 @@ def flax_keymap(model: nn.Module, backbone: str, prefix: str, *, alternates: Seq
     rows: dict[str, tuple[str, Layout]] = {}
     for path, found in held(model).items():
         module, _ = found.places[0]
-        parents, _, name = _pattern(path.removeprefix(f"{backbone}.")).rpartition(".")
+        parents, _, name = pattern_of(path.removeprefix(f"{backbone}.")).rpartition(".")
         kinds = [(leaf, layout) for kind, leaf, layout in _WEIGHTS if name == "weight" and isinstance(module, kind)]
         leaf, layout = kinds[0] if kinds else (name, SAME)
         rows[f"{parents}.{name}"] = (f"{parents}.{leaf}", layout)
@@ -36,8 +36,3 @@ def flax_keymap(model: nn.Module, backbone: str, prefix: str, *, alternates: Seq
     known = [(one, other) for one, other in alternates if other in rows and other in named and one not in named]
     table = ((tensor, parameter, layout) for parameter, (tensor, layout) in rows.items())
     return KeyMap(*table, prefix=prefix, alternates=known)
-
-
-def _pattern(path: str) -> str:
-    """The path with `{i}` in place of its numbers."""
-    return ".".join("{i}" if part.isdecimal() else part for part in path.split("."))

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from automodels.errors import MissingDependencyError
+from torch_runtime.optional_libraries import needed
 
 
 class MemoryHooks:
@@ -22,12 +22,8 @@ class MemoryHooks:
         `mem_rss_diff` is the sum of what its calls added. A second call changes nothing. Raises MissingDependencyError
         without psutil.
         """
-        try:
+        with needed("psutil", "Counting memory"):
             import psutil
-        except ImportError as error:
-            raise MissingDependencyError(
-                "Counting memory needs psutil, which is not installed.", hints=["Run: pip install psutil"]
-            ) from error
         assert isinstance(self, nn.Module)
         process = psutil.Process(os.getpid())
 

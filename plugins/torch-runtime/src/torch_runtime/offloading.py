@@ -17,8 +17,9 @@ from torch import nn
 
 from automodels.checkpoint.keymap import SAME, TRANSPOSED
 from automodels.checkpoint.plan import Assignment, Plan
+from torch_runtime.optional_libraries import needed
 from torch_runtime.parameters import Held
-from torch_runtime.placing import DISK, Placement, accelerate, parts, writable_folder
+from torch_runtime.placing import DISK, Placement, parts, writable_folder
 from torch_runtime.tensors import TORCH_DTYPES, as_torch, dtype_name
 
 
@@ -51,8 +52,9 @@ def offload_fresh(
 
 def dispatch(model: nn.Module, placed: Placement, index: Mapping[str, Any], folder: str | None) -> None:
     """Hooks that bring parts of the model to where they compute, and their inputs with them."""
-    library = accelerate("A model on several devices")
-    library.dispatch_model(
+    with needed("accelerate", "A model on several devices"):
+        import accelerate
+    accelerate.dispatch_model(
         model,
         device_map={name: where if where == DISK else str(where) for name, where in parts(model, placed).items()},
         main_device=str(placed.main),

@@ -6,6 +6,7 @@ Tied parameters are one object in several places, so filling all places of a nam
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -66,3 +67,9 @@ def abstract_parameters(module: nn.Module) -> dict[str, AbstractParameter]:
         name: AbstractParameter(shape=tuple(found.tensor.shape), dtype=numpy_dtype(found.tensor.dtype))
         for name, found in held(module).items()
     }
+
+
+def as_module(model: Any) -> nn.Module:
+    """A model that a mixin's method has as `self`, as the module that it is."""
+    assert isinstance(model, nn.Module)
+    return model

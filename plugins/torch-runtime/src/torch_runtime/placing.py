@@ -7,14 +7,15 @@ accelerate's work; a single device needs nothing but torch.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from automodels.errors import InputError, MissingDependencyError, nearest
+from automodels.errors import InputError, nearest
+from torch_runtime.optional_libraries import needed
 from torch_runtime.tensors import default_device
 
 Map = Mapping[str, str | int | torch.device]
@@ -34,10 +35,13 @@ class Placement:
         return len(set(map(str, self.devices.values()))) == 1 and DISK not in self.devices.values()
 
     def of(self, name: str) -> torch.device | str:
-        """Where a parameter goes: the device of the innermost module that the map names."""
-        while name not in self.devices:
-            name = name.rpartition(".")[0]
-        return self.devices[name]
+        """Where a parameter goes: the device of the innermost module that the map names; InputError without one."""
+        inside = name
+        while inside not in self.devices:
+            if not inside:
+                raise _without_place([name])
+            inside = inside.rpartition(".")[0]
+        return self.devices[inside]
 
     @property
     def main(self) -> torch.device:
@@ -52,7 +56,7 @@ def placement(
     """The placement that a `device_map` means, checked against the model, which has no memory yet.
 
     A device or its name or number, a strategy ("auto" and so on), or a mapping of modules; None is torch's default
-    device. Raises InputError for modules and devices that are not there, and for parameters without a place;
+    device. Raises InputError for modules and devices that are not there, and for what has no place;
     MissingDependencyError where accelerate is needed and absent.
     """
     if isinstance(device_map, str) and device_map in STRATEGIES:
@@ -148,19 +152,29 @@ def usable_device(value: Any, *, what: str = "device_map") -> torch.device:
 
 
 def _check_modules(model: nn.Module, devices: Mapping[str, Any]) -> None:
-    names = {name for name, _ in (*model.named_modules(), *model.named_parameters(remove_duplicate=False))}
+    everything = (
+        *model.named_modules(),
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    )
+    names = {name for name, _ in everything}
     for name in devices:
         if name not in names:
             guess = nearest(name, sorted(names))
             known = f"; did you mean {guess!r}?" if guess else "."
             raise InputError(f"device_map names {name!r}, which is no module of {type(model).__name__}{known}")
     found = Placement({"": "nowhere", **devices})
-    lost = [name for name, _ in model.named_parameters() if found.of(name) == "nowhere"]
+    held = (*model.named_parameters(), *model.named_buffers())
+    lost = [name for name, _ in held if found.of(name) == "nowhere"]
     if lost:
-        raise InputError(
-            f"device_map has no place for {lost[0]}" + (f" and {len(lost) - 1} more." if len(lost) > 1 else "."),
-            hints=['Add "": "cpu" for all that is not named.'],
-        )
+        raise _without_place(lost)
+
+
+def _without_place(names: Sequence[str]) -> InputError:
+    return InputError(
+        f"device_map has no place for {names[0]}" + (f" and {len(names) - 1} more." if len(names) > 1 else "."),
+        hints=['Add "": "cpu" for all that is not named.'],
+    )
 
 
 def _check_split(model: nn.Module, placed: Placement, no_split: tuple[str, ...]) -> None:
@@ -184,30 +198,20 @@ def _check_split(model: nn.Module, placed: Placement, no_split: tuple[str, ...])
 def _planned(
     model: nn.Module, strategy: str, max_memory: Mapping[Any, Any] | None, no_split: tuple[str, ...]
 ) -> Placement:
-    found = accelerate(f'device_map="{strategy}"')
+    with needed("accelerate", f'device_map="{strategy}"'):
+        import accelerate
     try:
-        memory = found.utils.get_max_memory(dict(max_memory) if max_memory else None)
+        memory = accelerate.utils.get_max_memory(dict(max_memory) if max_memory else None)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"max_memory is {max_memory!r}: {error}", hints=['For example {0: "10GiB", "cpu": "30GiB"}.']
         ) from error
     if strategy != "sequential":
-        memory = found.utils.get_balanced_memory(
+        memory = accelerate.utils.get_balanced_memory(
             model, memory, no_split_module_classes=list(no_split), low_zero=strategy == "balanced_low_0"
         )
-    planned = found.infer_auto_device_map(model, memory, no_split_module_classes=list(no_split))
+    planned = accelerate.infer_auto_device_map(model, memory, no_split_module_classes=list(no_split))
     return Placement({name: DISK if where == DISK else usable_device(where) for name, where in planned.items()})
-
-
-def accelerate(what: str) -> Any:
-    """The library; raises MissingDependencyError, saying what needs it, when it is not installed."""
-    try:
-        import accelerate as library
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{what} needs accelerate, which is not installed.", hints=["Run: pip install accelerate"]
-        ) from error
-    return library
 
 
 def writable_folder(folder: str | os.PathLike[str] | None, why: str) -> str:

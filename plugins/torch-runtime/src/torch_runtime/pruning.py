@@ -74,10 +74,10 @@ class PruningMethods:
         self._set_configs(pruned_heads={layer: sorted(heads) for layer, heads in sorted(gone.items()) if heads})
 
     def _refuse_far_parameters(self, what: str) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("VocabularyMethods, which comes first, has it")
 
     def _set_configs(self, **changes: Any) -> None:
-        raise NotImplementedError
+        raise NotImplementedError("VocabularyMethods, which comes first, has it")
 
 
 def _backbone(model: PruningMethods) -> PruningMethods:

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from automodels.errors import InputError, MissingDependencyError, nearest
+from automodels.errors import InputError, nearest
+from torch_runtime.optional_libraries import needed
 
 KINDS = ("int8",)
 
@@ -42,19 +43,8 @@ def quantization_asked(asked: str | Quantization | None) -> Quantization | None:
     if not isinstance(asked, str | Quantization):
         raise InputError(f"quantization is {asked!r}, neither {KINDS[0]!r} nor a Quantization.")
     found = Quantization(kind=asked) if isinstance(asked, str) else asked
-    torchao(f"quantization={found.kind!r}")
+    _torchao(found)
     return found
-
-
-def torchao(what: str) -> Any:
-    """The library's quantisation; raises MissingDependencyError, saying what needs it, when it is not installed."""
-    try:
-        import torchao.quantization as library
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{what} needs torchao, which is not installed.", hints=["Run: pip install torchao"]
-        ) from error
-    return library
 
 
 class QuantizationMethods:
@@ -66,7 +56,7 @@ class QuantizationMethods:
 
     def _quantize(self, wanted: Quantization) -> None:
         assert isinstance(self, nn.Module)
-        library = torchao(f"quantization={wanted.kind!r}")
+        torchao = _torchao(wanted)
         names = {name for name, _ in self.named_modules()}
         for path in wanted.skip:
             if path not in names:
@@ -82,7 +72,7 @@ class QuantizationMethods:
             skipped = any(f"{path}.".startswith(f"{skip}.") for skip in wanted.skip)
             return isinstance(module, nn.Linear) and inside and module is not heads and not skipped
 
-        library.quantize_(self, library.Int8WeightOnlyConfig(), filter_fn=is_quantized)
+        torchao.quantize_(self, torchao.Int8WeightOnlyConfig(), filter_fn=is_quantized)
         self.quantization = wanted.kind
 
     def dequantize(self) -> None:
@@ -102,9 +92,16 @@ class QuantizationMethods:
 
     def get_output_embeddings(self) -> nn.Module | None:
         """The layer that predicts tokens."""
-        raise NotImplementedError
+        raise NotImplementedError("VocabularyMethods, which comes first, has it")
 
 
 def is_quantized(tensor: torch.Tensor) -> bool:
     """Whether a parameter is a tensor of torchao's kind."""
     return type(tensor.data).__module__.startswith("torchao.")
+
+
+def _torchao(wanted: Quantization) -> Any:
+    """The library's quantisation; raises MissingDependencyError when it is not installed."""
+    with needed("torchao", f"quantization={wanted.kind!r}"):
+        import torchao.quantization as library
+    return library

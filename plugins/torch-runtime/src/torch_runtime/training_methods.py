@@ -55,7 +55,7 @@ class TrainingMethods:
 
     def get_input_embeddings(self) -> nn.Module:
         """The table of tokens."""
-        raise NotImplementedError
+        raise NotImplementedError("VocabularyMethods, which comes first, has it")
 
     def run_layer(self, layer: nn.Module, *inputs: Any) -> Any:
         """What a layer returns; for a backbone to call its layers by."""

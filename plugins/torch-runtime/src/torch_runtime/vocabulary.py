@@ -12,7 +12,7 @@ from automodels.config import PretrainedConfig
 from automodels.errors import InputError, PluginError, listed
 from automodels.runtime.numbers import positive
 from torch_runtime.initialising import fresh_value
-from torch_runtime.parameters import Held, held
+from torch_runtime.parameters import Held, as_module, held
 from torch_runtime.resizing import hang, note_size, resized, vocabulary_axes
 
 
@@ -38,15 +38,15 @@ class VocabularyMethods:
 
     def get_input_embeddings(self) -> nn.Module:
         """The table of tokens. Raises PluginError when the class does not say where it is."""
-        return _module(self).get_submodule(self._input_path())
+        return as_module(self).get_submodule(self._input_path())
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Puts another table in its place; what was tied to the old one keeps that until `tie_weights()`."""
-        _set(_module(self), self._input_path(), value)
+        _set(as_module(self), self._input_path(), value)
 
     def get_output_embeddings(self) -> nn.Module | None:
         """The layer that predicts tokens; None for a model that has none."""
-        model, path = _module(self), self.output_embeddings
+        model, path = as_module(self), self.output_embeddings
         return model.get_submodule(path) if path and _has(model, path) else None
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
@@ -56,7 +56,7 @@ class VocabularyMethods:
         """
         if self.get_output_embeddings() is None:
             raise InputError(f"{type(self).__name__} predicts no tokens: it has no output embeddings.")
-        _set(_module(self), self.output_embeddings, new_embeddings)
+        _set(as_module(self), self.output_embeddings, new_embeddings)
 
     def tie_weights(self) -> None:
         """Makes parameters one again that were one when the model was made: those that an assignment has parted.
@@ -64,7 +64,7 @@ class VocabularyMethods:
         The one that stays is the first, such as the table of tokens. A bias beside a weight with more rows gets zeros.
         Raises InputError when what shall be one has other widths; then nothing is changed.
         """
-        model = _module(self)
+        model = as_module(self)
         groups = [[_place(model, name) for name in group] for group in self._ties]
         for names, places in zip(self._ties, groups, strict=True):
             first, *others = (getattr(part, name) for part, name in places)
@@ -99,7 +99,7 @@ class VocabularyMethods:
             size = -(-size // multiple) * multiple
         if size == before:
             return self.get_input_embeddings()
-        model = _module(self)
+        model = as_module(self)
         config = self.config.copy_with(vocab_size=size)
         own = held(model)
         axes = vocabulary_axes(own, held(self._outline_of(config)), before, size)
@@ -125,12 +125,12 @@ class VocabularyMethods:
 
     def _set_configs(self, **changes: Any) -> None:
         """Changes fields of the config, in the models inside as well."""
-        for part in _module(self).modules():
+        for part in as_module(self).modules():
             if isinstance(part, VocabularyMethods):
                 part.config = part.config.copy_with(**changes)
 
     def _refuse_far_parameters(self, what: str) -> None:
-        far = [name for name, found in held(_module(self)).items() if found.tensor.is_meta]
+        far = [name for name, found in held(as_module(self)).items() if found.tensor.is_meta]
         if far:
             raise InputError(
                 f"{type(self).__name__} cannot be {what}: {listed(far, limit=2)} is on disk.",
@@ -139,7 +139,7 @@ class VocabularyMethods:
 
     def _outline_of(self, config: PretrainedConfig) -> nn.Module:
         """The same model with another config, without memory."""
-        raise NotImplementedError
+        raise NotImplementedError("TorchPreTrainedModel has it")
 
 
 def ties(model: nn.Module) -> tuple[tuple[str, ...], ...]:
@@ -148,11 +148,6 @@ def ties(model: nn.Module) -> tuple[tuple[str, ...], ...]:
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
     return tuple(tuple(group) for group in names.values() if len(group) > 1)
-
-
-def _module(model: Any) -> nn.Module:
-    assert isinstance(model, nn.Module)
-    return model
 
 
 def _has(model: nn.Module, path: str) -> bool:

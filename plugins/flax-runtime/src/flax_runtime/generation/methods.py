@@ -16,6 +16,7 @@ from automodels.generation import GenerationConfig
 from automodels.generation.calls import call_config, call_lengths, refuse_streaming_beams, streamed_text
 from automodels.generation.changes import padding
 from automodels.generation.prompts import Prompt
+from automodels.generation.stop_texts import StopTexts, stop_texts
 from automodels.runtime.numbers import positive
 from flax_runtime.batching import bucket
 from flax_runtime.call_methods import CallMethods
@@ -25,7 +26,7 @@ from flax_runtime.generation.loop import Forward, State, decode, prefill
 from flax_runtime.generation.options import NEVER, Numbers, Plan, numbers_of, plan_of
 from flax_runtime.generation.prompts import call_prompt
 from flax_runtime.generation.runs import Run
-from flax_runtime.generation.stop_texts import StopTexts, on_device, stop_texts
+from flax_runtime.generation.stop_texts import on_device
 from flax_runtime.keys import as_key
 
 _PROMPT_STEP, _SLOT_STEP = 16, 32  # tokens: fewer programs for short texts, which cost little more when they are padded
@@ -180,7 +181,9 @@ class GenerationMethods(CallMethods, DecoderMethods):
     ) -> tuple[State, Texts]:
         (prompts, columns), slots = ids.shape, texts.mask.shape[1]
         room = columns + plan.beams * (slots - columns)  # the beams of a prompt share its cache
-        inputs = self._first_inputs(texts.mask[:, :columns].astype(jnp.int32), self._new_cache(prompts, room))
+        inputs = self._first_inputs(
+            texts.mask[:, :columns].astype(jnp.int32), self._new_cache(prompts, room).as_fresh()
+        )
         return prefill(self._forward_of(params), ids, inputs, Call(texts, numbers, plan), slots=slots)
 
     def _decode(
@@ -206,9 +209,9 @@ class GenerationMethods(CallMethods, DecoderMethods):
 
     def _compile(self) -> None:
         super()._compile()
-        self._prefill_program = jax.jit(self._prefill, static_argnames="plan")
+        self._prefill_program = self._executed(self._prefill, static_argnames="plan")
         # The state is donated: a cache that is written in place is not copied.
-        self._decode_program = jax.jit(self._decode, static_argnames="plan", donate_argnums=1)
+        self._decode_program = self._executed(self._decode, static_argnames="plan", donate_argnums=1)
 
 
 def _keys(given: Any, rows: int) -> jax.Array:

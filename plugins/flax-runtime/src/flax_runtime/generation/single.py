@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from automodels.errors import InputError
+from automodels.generation.stop_texts import HIT
 from flax_runtime.generation.batch import Call, Texts
 from flax_runtime.generation.options import Numbers
 from flax_runtime.generation.scoring import Past, as_called, changed
-from flax_runtime.generation.stop_texts import HIT
 
 Stop = Int[Array, "*R"] | None
 

@@ -6,9 +6,7 @@ import functools
 
 import jax
 
-from automodels.generation.stop_texts import HIT, StopTexts, stop_texts
-
-__all__ = ["HIT", "StopTexts", "on_device", "stop_texts"]
+from automodels.generation.stop_texts import StopTexts
 
 
 @functools.lru_cache(maxsize=4)
