@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from automodels.errors import InputError
 from automodels.families.bert import SPELLING, TIED, BertConfig
 from torch_runtime.activations import ACTIVATIONS
-from torch_runtime.attention import Attend, attended
+from torch_runtime.attend import Attend
+from torch_runtime.attention import attended
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call
 from torch_runtime.inputs import checked_tokens, looked_up, per_layer

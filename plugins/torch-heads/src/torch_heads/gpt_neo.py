@@ -20,7 +20,8 @@ from torch.nn import functional
 from automodels.families.gpt_neo import SPELLING, GPTNeoConfig
 from torch_heads.losses import next_token_loss
 from torch_runtime.activations import ACTIVATIONS
-from torch_runtime.attention import Attend, attended
+from torch_runtime.attend import Attend
+from torch_runtime.attention import attended
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call, kept_states
 from torch_runtime.inputs import check_values, checked_tokens, per_layer
@@ -245,7 +246,7 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         if tokens == 1 and not shown:  # one query has one window: the other keys are not looked at in the first place
             near = None if mask is None else mask[..., -window:]
             return {"global": everything, "local": Seen(mask=near, last=window)}
-        if is_causal and self.attend.knows(mask, window):
+        if is_causal and self.attend.knows_causality(mask, window):
             return {"global": everything, "local": Seen(mask=None, is_causal=True, window=window)}
         hidden = window_mask(tokens, keys, window, device, past)
         if is_causal:

@@ -21,7 +21,8 @@ from torch.nn import functional
 from automodels.families.opt import SPELLING, OPTConfig
 from torch_heads.losses import next_token_loss
 from torch_runtime.activations import ACTIVATIONS
-from torch_runtime.attention import Attend, attended
+from torch_runtime.attend import Attend
+from torch_runtime.attention import attended
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call, kept_states
 from torch_runtime.initialising import standard_rule

@@ -13,7 +13,7 @@ from torch import nn
 from automodels.backends import BackendReport
 from automodels.errors import InputError
 from automodels.plugins.host import load_reference
-from torch_runtime.attention import Attend
+from torch_runtime.attend import Attend
 from torch_runtime.devices import backend_here
 from torch_runtime.execution import ExecutionFunction
 from torch_runtime.facts import ModelFacts
@@ -76,7 +76,7 @@ class AttentionChoice(ModelFacts):
         self._run_by(execution)
 
     def _compute_with(self, report: BackendReport) -> None:
-        attend = attend_of(report)
+        attend = Attend.of(report)
         assert isinstance(self, nn.Module)
         for part in self.modules():
             if isinstance(part, AttentionChoice):
@@ -97,18 +97,6 @@ class AttentionChoice(ModelFacts):
         super().__setstate__(state)  # type: ignore[misc]  # a module's
         if self._execution is not None:
             self._run_by(self._execution)
-
-
-def attend_of(report: BackendReport) -> Attend:
-    """What models call to compute attention by a chosen backend."""
-    table = report.chosen.table
-    return Attend(
-        function=load_reference(table.implementation, report.chosen.plugin),
-        name=table.name,
-        supports=frozenset(table.supports),
-        min_queries=table.min_queries,
-        is_named=report.is_named,
-    )
 
 
 def execution_of(report: BackendReport) -> ExecutionFunction | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from automodels.errors import InputError
-from torch_runtime.attention import Attend
+from torch_runtime.attend import Attend
 from torch_runtime.masks import causal_mask, combined, padding_mask
 
 
@@ -25,7 +25,7 @@ def causal_call(
     padding = None if attention_mask is None else padding_mask(attention_mask)
     if attention_mask is not None and attention_mask.dim() == 3:
         return padding, False
-    if past == 0 and tokens > 1 and attend.knows(padding):
+    if past == 0 and tokens > 1 and attend.knows_causality(padding):
         return None, True
     causal = causal_mask(tokens, past + tokens, device, past) if tokens > 1 else None
     return combined(padding, causal), False

@@ -17,8 +17,6 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from torch.nn.attention.flex_attention import flex_attention as flex
 
-from automodels.errors import InputError
-
 
 def flex_attention(
     q: Tensor,
@@ -31,7 +29,7 @@ def flex_attention(
     window: int | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """As `AttentionFunction`; raises InputError on a CPU where gradients are asked for."""
+    """As `AttentionFunction`; on a CPU without gradients, for which torch raises NotImplementedError."""
     if mask is not None:
         # A row whose keys are all masked would give NaN; it is of padding, and sees all keys instead.
         mask = mask | ~mask.any(dim=-1, keepdim=True)
@@ -47,13 +45,7 @@ def flex_attention(
 def _unfused(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*flex_attention called without torch.compile.*")
-        try:
-            return flex(q, k, v, **options)
-        except NotImplementedError as error:
-            raise InputError(
-                f"flex_attention cannot compute this here: {error}",
-                hints=['Call the model inside torch.no_grad(), or use backend="sdpa" for training on a CPU.'],
-            ) from error
+        return flex(q, k, v, **options)
 
 
 def _score(q: Tensor, k: Tensor, mask: Tensor | None, bias: Tensor | None) -> Callable[..., Tensor] | None:

@@ -34,7 +34,8 @@ from automodels.runtime.loading import (
     warn_of_fresh,
 )
 from torch_runtime.adapters import Adapter, AdapterMethods
-from torch_runtime.attention_choice import AttentionChoice, asked_backend, attend_of, execution_of
+from torch_runtime.attend import Attend
+from torch_runtime.attention_choice import AttentionChoice, asked_backend, execution_of
 from torch_runtime.buffers import remake_buffers
 from torch_runtime.calling import refuse_unknown_arguments
 from torch_runtime.counting import CountMethods
@@ -104,7 +105,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         if isinstance(backend, str):
             backend = backend_here(backend, self.config, torch.get_default_dtype(), default_device())
         self.backend_report = backend
-        self.attend = attend_of(backend)
+        self.attend = Attend.of(backend)
         if is_whole:
             self._run_by(execution_of(backend))
         self.adapters: dict[str, Adapter] = {}
@@ -208,7 +209,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
             model._quantize(quantized)
         model._place(placed, index, folder)
         model._run_by(execution_of(model.backend_report))
-        logger.info("%s: backend %s on %s", cls.__name__, model.backend_report.spec, model.backend_report.situation)
+        logger.info("%s: backend %s on %s.", cls.__name__, model.backend_report.spec, model.backend_report.situation)
         model.load_report = LoadReport.of(
             plan,
             source=source,
