@@ -46,8 +46,9 @@ class AttentionChoice(ModelFacts):
     def with_backend(self, backend: str) -> Self:
         """The same model with another backend, chosen as at loading; this one stays as it is.
 
-        Parameters, buffers and adapters are those of this model, not copies: what is trained in one changes the other.
-        The config is a copy. Raises BackendUnavailableError; InputError for a model on several devices or on disk.
+        Parameters and buffers are those of this model, adapters' too, and not copies: what is trained in one changes
+        the other. What puts new ones in their places, such as merging an adapter, changes one model alone. The config
+        is a copy. Raises BackendUnavailableError; InputError for a model on several devices or on disk.
         """
         if self.device_map is not None:
             raise InputError(
@@ -65,9 +66,10 @@ class AttentionChoice(ModelFacts):
     def _shared(self) -> list[Any]:
         """What a copy of the model has in common with it."""
         assert isinstance(self, nn.Module)
-        factors = [part for adapter in self.adapters.values() for part in adapter.layers.values()]
-        reports = [self.load_report, self.backend_report, *self.adapters.values(), *factors]
-        return [*itertools.chain(self.parameters(), self.buffers()), *reports]
+        adapters = self.adapters.values()
+        kept = (kept.values() for adapter in adapters for kept in (adapter.others, adapter.originals))
+        reports = (self.load_report, self.backend_report)
+        return [*self.parameters(), *self.buffers(), *itertools.chain.from_iterable(kept), *reports]
 
     def _take(self, report: BackendReport) -> None:
         """Computes with a chosen backend, and runs as it says, from now on."""
