@@ -20,6 +20,7 @@ from automodels.errors import BackendUnavailableError, InputError
 from automodels.testing.sites import FakeSite
 from torch_heads import (
     BertForMaskedLM,
+    BertForSequenceClassification,
     BertModel,
     GPTNeoForCausalLM,
     OPTForCausalLM,

@@ -92,10 +92,10 @@ class Attend:
     ) -> Tensor:
         """What the function makes of arguments that it knows."""
         given: dict[str, Any] = {}
-        if mask is not None and not self._takes(mask):
-            mask, bias = None, _as_numbers(mask, bias, q.dtype)
-        if mask is not None:
+        if mask is not None and self._takes(mask):
             given["mask"] = mask
+        elif mask is not None:
+            bias = _as_numbers(mask, bias, q.dtype)
         if bias is not None:
             given["bias"] = bias
         if is_causal:
