@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Protocol
 
 from torch import nn
@@ -26,14 +27,20 @@ def uncompiled(model: nn.Module) -> None:
 
 def compiled(model: nn.Module) -> None:
     """Compiled at the first call of a kind, which takes seconds to minutes; see `torch.compile`."""
-    model.compile()
+    _compile(model)
 
 
 def compiled_with_cuda_graphs(model: nn.Module) -> None:
     """Compiled, and launched as CUDA graphs where the compiler can."""
-    model.compile(mode="reduce-overhead")
+    _compile(model, mode="reduce-overhead")
 
 
 def compiled_with_tuning(model: nn.Module) -> None:
     """Compiled, with the kernels that are quickest when tried here; the first call takes minutes."""
-    model.compile(mode="max-autotune")
+    _compile(model, mode="max-autotune")
+
+
+def _compile(model: nn.Module, *, mode: str | None = None) -> None:
+    with warnings.catch_warnings():  # torch's compiler, imported here, uses what torch deprecates
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model.compile(mode=mode)
