@@ -124,7 +124,7 @@ def seen_keys(case: AttentionCase, inputs: AttentionInputs) -> Array:
     """[B, 1, T, S] true where a query looks."""
     places = case.offset + np.arange(case.queries)[:, None]
     keys = np.arange(case.keys)[None]
-    seen = np.ones((case.queries, case.keys), bool)
+    seen: Array = np.ones((case.queries, case.keys), bool)
     if case.causal:
         seen &= keys <= places
     if case.window is not None:
@@ -157,8 +157,8 @@ def check_attention(found: Any, case: AttentionCase, inputs: AttentionInputs, dt
     result = np.asarray(found).astype(np.float64)
     assert result.shape == inputs.q.shape, f"{result.shape} is not the shape of the queries, {inputs.q.shape}"
     assert np.isfinite(result).all(), f"{case} in {dtype}: not all numbers are finite"
-    asks = seen_keys(case, inputs).any(axis=-1)[:, 0]
-    difference = np.abs(result - formula(case, inputs))[asks].max(initial=0)
+    asks: Array = seen_keys(case, inputs).any(axis=-1)
+    difference = np.abs(result - formula(case, inputs))[asks[:, 0]].max(initial=0)
     allowed = ROUNDING[dtype] * np.abs(inputs.v).max()
     assert difference <= allowed, f"{case} in {dtype}: differs by {difference:.2e}, {allowed:.2e} are allowed"
 

@@ -94,7 +94,7 @@ class AttentionConformance:
         attend, inputs = self.doable(case, dtype), attention_inputs(case, dtype)
         arrays = [jnp.asarray(array, dtype) for array in (inputs.q, inputs.k, inputs.v)]
         plain = Attend(xla_attention, "plain", frozenset({"mask", "bias"}))
-        asks = jnp.asarray(seen_keys(case, inputs).any(axis=-1)[:, 0, :, None, None])
+        asks = jnp.asarray(seen_keys(case, inputs)).any(axis=-1)[:, 0, :, None, None]
 
         def loss(attend: Attend, *arrays: jax.Array) -> jax.Array:
             result = attended(attend, case, inputs, *arrays).astype(jnp.float32)
