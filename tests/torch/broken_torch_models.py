@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from torch_heads import BertForMaskedLM, BertLMHeadModel, BertModel
-from torch_runtime.attention import sdpa_attention
+from torch_runtime.sdpa import sdpa_attention
 from torch_runtime.testing import TorchModelConformance
 
 

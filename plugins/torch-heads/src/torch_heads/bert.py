@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from automodels.errors import InputError
 from automodels.families.bert import SPELLING, TIED, BertConfig
 from torch_runtime.activations import ACTIVATIONS
-from torch_runtime.attention import AttentionFunction, attended
+from torch_runtime.attend import Attend
+from torch_runtime.attention import attended
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call
 from torch_runtime.inputs import checked_tokens, looked_up, per_layer
@@ -76,9 +77,7 @@ class BertEmbeddings(nn.Module):
 class BertSelfAttention(nn.Module):
     """Queries of one sequence against keys and values of `source`: the same sequence, or an encoder's states."""
 
-    def __init__(
-        self, config: BertConfig, attend: AttentionFunction, *, layer: int, width: int, is_crossed: bool
-    ) -> None:
+    def __init__(self, config: BertConfig, attend: Attend, *, layer: int, width: int, is_crossed: bool) -> None:
         super().__init__()
         size = config.hidden_size // config.num_attention_heads
         self.layer = layer
@@ -129,9 +128,7 @@ class BertOutput(nn.Module):
 class BertAttention(nn.Module):
     """Attention and its output; `width` is that of the source's states."""
 
-    def __init__(
-        self, config: BertConfig, attend: AttentionFunction, *, layer: int, width: int, is_crossed: bool = False
-    ) -> None:
+    def __init__(self, config: BertConfig, attend: Attend, *, layer: int, width: int, is_crossed: bool = False) -> None:
         super().__init__()
         self.self = BertSelfAttention(config, attend, layer=layer, width=width, is_crossed=is_crossed)
         self.output = BertOutput(config, self.self.heads * self.self.head_size)
@@ -156,7 +153,7 @@ class BertIntermediate(nn.Module):
 class BertLayer(nn.Module):
     """Attention, attention to an encoder's states in some decoders, then feed-forward."""
 
-    def __init__(self, config: BertConfig, attend: AttentionFunction, layer: int) -> None:
+    def __init__(self, config: BertConfig, attend: Attend, layer: int) -> None:
         super().__init__()
         self.attention = BertAttention(config, attend, layer=layer, width=config.hidden_size)
         if config.add_cross_attention:
@@ -177,7 +174,7 @@ class BertLayer(nn.Module):
 class BertEncoder(nn.Module):
     """The layers."""
 
-    def __init__(self, config: BertConfig, attend: AttentionFunction) -> None:
+    def __init__(self, config: BertConfig, attend: Attend) -> None:
         super().__init__()
         self.layer = nn.ModuleList(BertLayer(config, attend, number) for number in range(config.num_hidden_layers))
 
@@ -310,7 +307,7 @@ class BertModel(BertPreTrainedModel):
             raise InputError("encoder_hidden_states is given; the model has no cross attention.")
         given = checked_mask(attention_mask, batch, tokens, past + tokens)
         if self.config.is_decoder:
-            mask, is_causal = causal_call(given, tokens, past, words.device)
+            mask, is_causal = causal_call(self.attend, given, tokens, past, words.device)
         else:
             mask, is_causal = None if given is None else padding_mask(given), False
         return Call(

@@ -20,7 +20,8 @@ from torch.nn import functional
 from automodels.families.gpt_neo import SPELLING, GPTNeoConfig
 from torch_heads.losses import next_token_loss
 from torch_runtime.activations import ACTIVATIONS
-from torch_runtime.attention import AttentionFunction, attended
+from torch_runtime.attend import Attend
+from torch_runtime.attention import attended
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call, kept_states
 from torch_runtime.inputs import check_values, checked_tokens, per_layer
@@ -36,6 +37,9 @@ class Seen:
 
     mask: Tensor | None
     is_causal: bool = False
+    window: int | None = None
+    """Of the keys that causality leaves, how many of the last ones a query sees; None for all."""
+
     last: int | None = None
     """How many keys before the newest query's end it looks at; None for all."""
 
@@ -54,7 +58,7 @@ class Call:
 class GPTNeoSelfAttention(nn.Module):
     """Every token's query against the keys and values of the tokens that its kind of attention sees."""
 
-    def __init__(self, config: GPTNeoConfig, attend: AttentionFunction, layer: int) -> None:
+    def __init__(self, config: GPTNeoConfig, attend: Attend, layer: int) -> None:
         super().__init__()
         size = config.hidden_size
         self.layer = layer
@@ -75,8 +79,8 @@ class GPTNeoSelfAttention(nn.Module):
         if view.last is not None:
             k, v = k[:, :, -view.last :], v[:, :, -view.last :]
         x, weights = attended(
-            self.attend, q, k, v, mask=view.mask, is_causal=view.is_causal, scale=1.0, head_mask=head_mask,
-            shown=call.output_attentions, dropout=self.dropout_rate if self.training else 0.0,
+            self.attend, q, k, v, mask=view.mask, is_causal=view.is_causal, window=view.window, scale=1.0,
+            head_mask=head_mask, shown=call.output_attentions, dropout=self.dropout_rate if self.training else 0.0,
         )  # fmt: skip
         return self.out_proj(x.transpose(1, 2).flatten(2)), weights
 
@@ -87,7 +91,7 @@ class GPTNeoSelfAttention(nn.Module):
 class GPTNeoAttention(nn.Module):
     """Attention, by the name that it has in checkpoints."""
 
-    def __init__(self, config: GPTNeoConfig, attend: AttentionFunction, layer: int) -> None:
+    def __init__(self, config: GPTNeoConfig, attend: Attend, layer: int) -> None:
         super().__init__()
         self.attention = GPTNeoSelfAttention(config, attend, layer)
 
@@ -109,7 +113,7 @@ class GPTNeoMLP(nn.Module):
 class GPTNeoBlock(nn.Module):
     """Attention, then feed-forward, each on a normalised copy and added back."""
 
-    def __init__(self, config: GPTNeoConfig, attend: AttentionFunction, layer: int) -> None:
+    def __init__(self, config: GPTNeoConfig, attend: Attend, layer: int) -> None:
         super().__init__()
         self.dropout_rate = config.resid_dropout
         self.ln_1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_epsilon)
@@ -232,7 +236,7 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         self, attention_mask: Tensor | None, tokens: int, past: int, device: torch.device, *, shown: bool
     ) -> dict[str, Seen]:
         """Kind of attention → what it sees of the keys."""
-        mask, is_causal = causal_call(attention_mask, tokens, past, device)
+        mask, is_causal = causal_call(self.attend, attention_mask, tokens, past, device)
         everything = Seen(mask=mask, is_causal=is_causal)
         window, keys = self.config.window_size, past + tokens
         if keys <= window:  # the window hides nothing
@@ -242,6 +246,8 @@ class GPTNeoModel(GPTNeoPreTrainedModel):
         if tokens == 1 and not shown:  # one query has one window: the other keys are not looked at in the first place
             near = None if mask is None else mask[..., -window:]
             return {"global": everything, "local": Seen(mask=near, last=window)}
+        if is_causal and self.attend.knows_causality(mask, window):
+            return {"global": everything, "local": Seen(mask=None, is_causal=True, window=window)}
         hidden = window_mask(tokens, keys, window, device, past)
         if is_causal:
             hidden = hidden & causal_mask(tokens, keys, device, past)

@@ -21,7 +21,8 @@ from torch.nn import functional
 from automodels.families.opt import SPELLING, OPTConfig
 from torch_heads.losses import next_token_loss
 from torch_runtime.activations import ACTIVATIONS
-from torch_runtime.attention import AttentionFunction, attended
+from torch_runtime.attend import Attend
+from torch_runtime.attention import attended
 from torch_runtime.cache import KVCache, new_cache
 from torch_runtime.decoding import causal_call, kept_states
 from torch_runtime.initialising import standard_rule
@@ -48,7 +49,7 @@ class Call:
 class OPTAttention(nn.Module):
     """Every token's query against the keys and values of the tokens up to it."""
 
-    def __init__(self, config: OPTConfig, attend: AttentionFunction, layer: int) -> None:
+    def __init__(self, config: OPTConfig, attend: Attend, layer: int) -> None:
         super().__init__()
         self.layer = layer
         self.heads = config.num_attention_heads
@@ -77,7 +78,7 @@ class OPTAttention(nn.Module):
 class OPTDecoderLayer(nn.Module):
     """Attention, then feed-forward, each added to its input and normalised: before in most sizes, after in 350m."""
 
-    def __init__(self, config: OPTConfig, attend: AttentionFunction, layer: int) -> None:
+    def __init__(self, config: OPTConfig, attend: Attend, layer: int) -> None:
         super().__init__()
         self.do_layer_norm_before = config.do_layer_norm_before
         self.dropout_rate = config.dropout
@@ -107,11 +108,12 @@ class OPTDecoderLayer(nn.Module):
 class OPTDecoder(TrainingMethods, nn.Module):
     """Embeddings, layers, and what stands at the end of them."""
 
-    def __init__(self, config: OPTConfig, attend: AttentionFunction) -> None:
+    def __init__(self, config: OPTConfig, attend: Attend) -> None:
         super().__init__()
         hidden, width = config.hidden_size, config.word_embed_proj_dim
         is_normalized = config.do_layer_norm_before and not config.remove_final_layer_norm
         self.config = config
+        self.attend = attend
         self.embed_tokens = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
         self.embed_positions = nn.Embedding(config.max_position_embeddings + OFFSET, hidden)
         self.project_out = Linear(hidden, width, bias=False) if width != hidden else None
@@ -139,7 +141,7 @@ class OPTDecoder(TrainingMethods, nn.Module):
         check_values("position_ids", position_ids, self.config.max_position_embeddings, first=-1)
         x = words if self.project_in is None else self.project_in(words)
         x = x + self.embed_positions(position_ids + OFFSET)
-        mask, is_causal = causal_call(seen, tokens, past, words.device)
+        mask, is_causal = causal_call(self.attend, seen, tokens, past, words.device)
         call = Call(mask=mask, is_causal=is_causal, cache=cache, output_attentions=output_attentions)
         head_masks = per_layer(head_mask, len(self.layers), self.config.num_attention_heads)
         states: list[Tensor] = []

@@ -143,7 +143,8 @@ class BackboneWithHead(TorchPreTrainedModel):
         task = type(self).__dict__.get("task_class")
         if task is None:
             return super().__reduce_ex__(protocol)
-        return _empty, (task, self.backbone_class), self.__dict__
+        state: Any = self.__getstate__()  # type: ignore[no-untyped-call]  # a module's, without what is compiled
+        return _empty, (task, self.backbone_class), state
 
 
 def output_width(backbone: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""Attention functions: one signature for all backends, chosen once when a model is made.
+"""Attention: one signature for all backends, and the plain formula that they are held against.
 
 Shapes: B batch, T query tokens, S key tokens, N heads, H head size.
 """
@@ -11,10 +11,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from torch_runtime.masks import causal_mask, combined, window_mask
+
 
 @runtime_checkable
 class AttentionFunction(Protocol):
-    """Softmax(q kᵀ · scale + bias) v, with masked scores left out."""
+    """Softmax(q kᵀ · scale + bias) v, with masked scores left out.
+
+    Models call it with any of these arguments; the function of a backend gets those that its manifest says it knows:
+    `mask` with the feature mask (or padding, for masks [B, 1, 1, S]), `bias` with bias, `dropout` with dropout;
+    `is_causal=True` with causal, and `window` with window as well, both in place of mask and bias, and only where T is
+    S and the first query stands at the first key. What is None or off is left out. What a function cannot do all the
+    same, it refuses with NotImplementedError.
+
+    A query whose keys are all hidden is padding: its result and its gradients are finite, and nothing else.
+    """
 
     def __call__(
         self,
@@ -25,14 +36,15 @@ class AttentionFunction(Protocol):
         mask: Tensor | None = None,
         bias: Tensor | None = None,
         is_causal: bool = False,
+        window: int | None = None,
         scale: float | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
         """[B, N, T, H] from q [B, N, T, H] and k, v [B, N, S, H].
 
-        `mask` [B or 1, N or 1, T or 1, S] is true where a query may look; `is_causal` says the same of keys up to the
-        query's own place, for T = S, and is given in place of a mask; `scale` defaults to 1/√H; dropout acts on the
-        weights.
+        `mask` [B or 1, N or 1, T or 1, S] is true where a query may look; `bias` of such a shape is added to scores.
+        With `is_causal`, for T = S, a query sees keys up to its own place, and with `window` only the last so many of
+        them. `scale` defaults to 1/√H; dropout acts on the weights.
         """
         ...
 
@@ -44,6 +56,7 @@ def attention_weights(
     mask: Tensor | None = None,
     bias: Tensor | None = None,
     is_causal: bool = False,
+    window: int | None = None,
     scale: float | None = None,
 ) -> Tensor:
     """[B, N, T, S] softmax of the scores in float32 at least; a row whose keys are all masked is uniform."""
@@ -55,9 +68,9 @@ def attention_weights(
     if bias is not None:
         scores = scores + bias
     if is_causal:
-        mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
-    if mask is not None:
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        mask = lowered(q, k, mask, window)
+    if mask is not None:  # `where` is measured to be quicker than `masked_fill` of what has to be negated first
+        scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)
     return functional.softmax(scores, dim=-1)
 
 
@@ -69,40 +82,18 @@ def eager_attention(
     mask: Tensor | None = None,
     bias: Tensor | None = None,
     is_causal: bool = False,
+    window: int | None = None,
     scale: float | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Attention as the formula says it; the one that shows its weights."""
-    weights = attention_weights(q, k, mask=mask, bias=bias, is_causal=is_causal, scale=scale)
+    """Attention as the formula says it; what other backends are compared with."""
+    weights = attention_weights(q, k, mask=mask, bias=bias, is_causal=is_causal, window=window, scale=scale)
     return weighted_values(weights, v, dropout=dropout)
 
 
 def weighted_values(weights: Tensor, v: Tensor, *, dropout: float = 0.0) -> Tensor:
     """Values summed by their weights, in the values' type."""
     return torch.matmul(functional.dropout(weights, dropout, training=dropout > 0).to(v.dtype), v)
-
-
-def sdpa_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    mask: Tensor | None = None,
-    bias: Tensor | None = None,
-    is_causal: bool = False,
-    scale: float | None = None,
-    dropout: float = 0.0,
-) -> Tensor:
-    """Torch's `scaled_dot_product_attention`, which takes the best kernel for types, shapes and device."""
-    if bias is not None:
-        lowest = torch.finfo(q.dtype).min
-        mask = bias.to(q.dtype) if mask is None else torch.where(mask, bias.to(q.dtype), lowest)
-    if mask is not None and mask.dtype == torch.bool:
-        # Kernels give NaN for a row whose keys are all masked; such a row is of padding, and sees all keys instead.
-        mask = mask | ~mask.any(dim=-1, keepdim=True)
-    return functional.scaled_dot_product_attention(
-        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=is_causal, scale=scale
-    )
 
 
 def attended(
@@ -127,3 +118,12 @@ def attended(
         x = x * head_mask.to(x.dtype)[None, :, None, None]
         weights = None if weights is None else weights * head_mask.to(weights.dtype)[None, :, None, None]
     return x, weights
+
+
+def lowered(q: Tensor, k: Tensor, mask: Tensor | None, window: int | None) -> Tensor:
+    """The mask that says the same as causality, a window and a mask together."""
+    queries, keys = q.shape[-2], k.shape[-2]
+    near = None if window is None else window_mask(queries, keys, window, q.device)
+    found = combined(mask, causal_mask(queries, keys, q.device), near)
+    assert found is not None
+    return found

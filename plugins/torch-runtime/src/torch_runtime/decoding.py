@@ -9,23 +9,24 @@ import torch
 from torch import Tensor
 
 from automodels.errors import InputError
+from torch_runtime.attend import Attend
 from torch_runtime.masks import causal_mask, combined, padding_mask
 
 
 def causal_call(
-    attention_mask: Tensor | None, tokens: int, past: int, device: torch.device
+    attend: Attend, attention_mask: Tensor | None, tokens: int, past: int, device: torch.device
 ) -> tuple[Tensor | None, bool]:
     """The mask of a call of T tokens behind `past` ones, and whether causality alone stands in for it.
 
     `attention_mask` is checked, and None where nothing is padding; [B, T, S] says for each query what it sees, and
     nothing else is asked. Kernels are quickest without a mask: one new token sees all before it, and without a past
-    causality is something they know.
+    causality is something that many know. For others, the mask is made here, once for all layers.
     """
     padding = None if attention_mask is None else padding_mask(attention_mask)
     if attention_mask is not None and attention_mask.dim() == 3:
         return padding, False
-    if padding is None and past == 0:
-        return None, tokens > 1
+    if past == 0 and tokens > 1 and attend.knows_causality(padding):
+        return None, True
     causal = causal_mask(tokens, past + tokens, device, past) if tokens > 1 else None
     return combined(padding, causal), False
 

@@ -5,6 +5,7 @@ What it can do stands in the mixins, one idea in each file; here it is made, loa
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from automodels.arguments import parameters
-from automodels.backends import BackendReport
+from automodels.backends import AUTO, BackendReport
 from automodels.checkpoint.formats import Naming
 from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import Location
@@ -33,7 +34,8 @@ from automodels.runtime.loading import (
     warn_of_fresh,
 )
 from torch_runtime.adapters import Adapter, AdapterMethods
-from torch_runtime.attention_choice import AttentionChoice, asked_backend, attention_function
+from torch_runtime.attend import Attend
+from torch_runtime.attention_choice import AttentionChoice, asked_backend, execution_of
 from torch_runtime.buffers import remake_buffers
 from torch_runtime.calling import refuse_unknown_arguments
 from torch_runtime.counting import CountMethods
@@ -55,6 +57,8 @@ from torch_runtime.saving import CheckpointSaving
 from torch_runtime.tensors import TORCH_DTYPES, default_device, floating_dtype
 from torch_runtime.training_methods import TrainingMethods
 from torch_runtime.vocabulary import VocabularyMethods, ties
+
+logger = logging.getLogger("automodels")
 
 
 class TorchPreTrainedModel(  # the first one that has a method decides, so those that others build on come first
@@ -90,16 +94,20 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
     def __init__(self, config: PretrainedConfig, *, backend: str | BackendReport = "auto") -> None:
         """A model without modules; the subclass adds them and calls `post_init()`.
 
-        Raises InputError when the config is of another class, BackendUnavailableError when `backend`, the attention
-        function's name, cannot run here.
+        `backend` names an attention function, a way of executing, or both joined by `+`; a part of a model gets the
+        model's own report. Raises InputError when the config is of another class, BackendUnavailableError when the
+        backend cannot run here.
         """
         super().__init__()
         self.check_config(config)
         self.config = config.copy_with()
+        is_whole = isinstance(backend, str)
         if isinstance(backend, str):
-            backend = backend_here(backend, torch.get_default_dtype(), default_device())
+            backend = backend_here(backend, self.config, torch.get_default_dtype(), default_device())
         self.backend_report = backend
-        self.attend = attention_function(backend)
+        self.attend = Attend.of(backend)
+        if is_whole:
+            self._run_by(execution_of(backend))
         self.adapters: dict[str, Adapter] = {}
         self.register_forward_pre_hook(refuse_unknown_arguments, with_kwargs=True)
 
@@ -177,10 +185,12 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         checkpoint = _checkpoint(location, state_dict, choice)
         refuse_many_layers(config, checkpoint, source)
         chosen = _dtype(dtype if torch_dtype is None else torch_dtype, config, checkpoint)
-        model = cls._outline(config, chosen, asked)
+        model = cls._outline(config, chosen, asked if device_map is None else AUTO)
         if location is not None:
             model._read_generation_config(location)
         placed = placement(model, device_map, max_memory=max_memory, no_split=cls.no_split_modules)
+        if device_map is not None:  # only now it is known where calls begin
+            model._compute_with(backend_here(asked, config, chosen, placed.main))
         if quantized is not None and not placed.is_single:
             raise InputError("quantization needs the whole model on one device.", hints=["Pass that as device_map."])
         fitting = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
@@ -198,6 +208,8 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
         if quantized is not None:
             model._quantize(quantized)
         model._place(placed, index, folder)
+        model._run_by(execution_of(model.backend_report))
+        logger.info("%s: backend %s on %s.", cls.__name__, model.backend_report.spec, model.backend_report.situation)
         model.load_report = LoadReport.of(
             plan,
             source=source,
@@ -212,7 +224,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
     def _outline(cls, config: PretrainedConfig, dtype: torch.dtype, backend: str) -> Self:
         """The model without memory."""
         before = torch.get_default_dtype()
-        report = backend_here(backend, dtype, default_device())
+        report = backend_here(backend, config, dtype, default_device())
         torch.set_default_dtype(dtype)
         try:
             with outlining():

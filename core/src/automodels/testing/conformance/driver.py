@@ -24,6 +24,9 @@ class Driver(ABC):
     formats: ClassVar[Mapping[str, Mapping[str, Any]]] = {"safetensors": {}}
     """Every way to save → the options of `save_pretrained` for it."""
 
+    slow_backends: ClassVar[frozenset[str]] = frozenset()
+    """Those that take too long to be tried with every model: it is loaded with them, and not called."""
+
     @abstractmethod
     def build(self, model_class: Any, config: Any, *, seed: int = 0, dtype: str = "float32") -> Any:
         """A model with fresh parameters that computes in `dtype`."""

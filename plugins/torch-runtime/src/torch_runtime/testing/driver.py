@@ -18,6 +18,7 @@ class TorchDriver(Driver):
 
     framework: ClassVar[str] = "torch"
     formats: ClassVar[Mapping[str, Mapping[str, Any]]] = {"safetensors": {}}
+    slow_backends: ClassVar[frozenset[str]] = frozenset({"compile", "compile-reduce-overhead", "compile-max-autotune"})
 
     def build(self, model_class: Any, config: Any, *, seed: int = 0, dtype: str = "float32") -> Any:
         with torch.random.fork_rng():

@@ -1,0 +1,143 @@
+"""Torch's `scaled_dot_product_attention`: by the kernel that torch chooses, or by one kernel alone.
+
+Shapes: B batch, T query tokens, S key tokens, N heads, H head size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from torch_runtime.attention import eager_attention
+
+FORMULA = "formula"
+
+
+def sdpa_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """As `AttentionFunction`, by the kernel that torch takes for types, shapes and device.
+
+    On a CPU, the formula computes shapes for which it measured faster; `kernel_of` tells.
+    """
+    if _formula_is_faster(q, k, mask, is_causal=is_causal, dropout=dropout):
+        return eager_attention(q, k, v, mask=mask, bias=bias, is_causal=is_causal, scale=scale)
+    return functional.scaled_dot_product_attention(
+        q, k, v, attn_mask=_one_mask(q, mask, bias), dropout_p=dropout, is_causal=is_causal, scale=scale
+    )
+
+
+def kernel_of(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> str:
+    """What computes a call of `sdpa_attention`: `flash`, `efficient`, `cudnn`, `math`, or on a CPU the `formula`.
+
+    Asked under the same circumstances: gradients, and `torch.nn.attention.sdpa_kernel`, change the answer.
+    """
+    if _formula_is_faster(q, k, mask, is_causal=is_causal, dropout=dropout):
+        return FORMULA
+    chosen = torch._fused_sdp_choice(
+        q, k, v, attn_mask=_one_mask(q, mask, bias), dropout_p=dropout, is_causal=is_causal, scale=scale
+    )
+    return SDPBackend(chosen).name.lower().removesuffix("_attention")
+
+
+def flash_attention(
+    q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = False, scale: float | None = None, dropout: float = 0.0
+) -> Tensor:
+    """Flash attention alone (Dao 2023, https://arxiv.org/abs/2307.08691)."""
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        return functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=is_causal, scale=scale)
+
+
+def cudnn_attention(
+    q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = False, scale: float | None = None, dropout: float = 0.0
+) -> Tensor:
+    """The attention of NVIDIA's cuDNN alone."""
+    with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+        return functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=is_causal, scale=scale)
+
+
+def efficient_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Memory-efficient attention alone (Rabe and Staats 2021, https://arxiv.org/abs/2112.05682)."""
+    with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
+        return functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=_one_mask(q, mask, bias), dropout_p=dropout, is_causal=is_causal, scale=scale
+        )
+
+
+def math_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """Torch's own unfused attention, which every device has."""
+    with sdpa_kernel(SDPBackend.MATH):
+        return functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=_one_mask(q, mask, bias), dropout_p=dropout, is_causal=is_causal, scale=scale
+        )
+
+
+def _one_mask(q: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
+    """Mask and bias as the one argument that torch has for them."""
+    if bias is not None:
+        bias = bias.to(q.dtype)
+        return bias if mask is None else torch.where(mask, bias, torch.finfo(q.dtype).min)
+    if mask is not None and q.device.type != "cpu":
+        # Kernels of GPUs may give NaN for a query whose keys are all masked; it sees all of them instead. Those of the
+        # CPU give 0 from torch 2.5 on, forwards and backwards, and without these two steps take up to a third less.
+        return mask | ~mask.any(dim=-1, keepdim=True)
+    return mask
+
+
+def _formula_is_faster(q: Tensor, k: Tensor, mask: Tensor | None, *, is_causal: bool, dropout: float) -> bool:
+    """Whether the formula measured faster than torch's one fused kernel for CPUs, in float32 and without gradients.
+
+    The kernel gives each head of each sequence to one thread, in small products; the formula is three large ones.
+    """
+    if q.device.type != "cpu" or q.dtype != torch.float32 or torch.compiler.is_compiling():
+        return False
+    if dropout or torch.is_grad_enabled():
+        return False
+    rows, queries, keys = q.shape[0] * q.shape[1], q.shape[2], k.shape[2]
+    if queries == 1:
+        return rows >= 96 and keys >= 64
+    if torch.get_num_threads() == 1:
+        return False
+    if queries <= 16:
+        return queries >= 8 and rows >= 96 and keys <= 128
+    return 48 <= queries <= 128 and rows <= 16 and keys <= 128 and mask is None and not is_causal
