@@ -47,12 +47,17 @@ def test_each_family_has_every_task():
     assert found == TASKS
 
 
-def test_the_runtime_offers_every_attention_backend():
-    backends = {
-        table.name for plugin, table in automodels.catalog().backends("torch") if plugin.name == "torch-runtime"
-    }
+def test_the_runtime_offers_every_backend():
+    backends: dict[str, set[str]] = {}
+    for plugin, table in automodels.catalog().backends("torch"):
+        if plugin.name == "torch-runtime":
+            backends.setdefault(table.kind, set()).add(table.name)
+            assert table.summary, table.name
 
-    assert backends == {"eager", "sdpa", "flash", "flex"}
+    assert backends == {
+        "attention": {"sdpa", "eager", "flash", "cudnn", "efficient", "flex", "math"},
+        "execution": {"uncompiled", "compile", "compile-reduce-overhead", "compile-max-autotune"},
+    }
 
 
 def test_a_model_type_that_no_torch_plugin_has_is_refused_with_what_there_is(tmp_path):
