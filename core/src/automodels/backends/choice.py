@@ -275,6 +275,8 @@ def _none_left(
 
 
 def _lacking(table: BackendTable, machine: Machine) -> str:
-    if len(table.devices) == 1:
-        return str(machine.lacks(table.devices[0]))
-    return "; ".join(f"{kind}: {machine.lacks(kind)}" for kind in table.devices)
+    """Why none of its devices is there; one reason for all of them stands once."""
+    reasons = {kind: str(machine.lacks(kind)) for kind in table.devices}
+    if len(set(reasons.values())) == 1:
+        return reasons[table.devices[0]]
+    return "; ".join(f"{kind}: {reason}" for kind, reason in reasons.items())
