@@ -13,6 +13,18 @@ HEAVY = FRAMEWORKS | {"rich", "huggingface_hub", "pydantic", "numpy", "tokenizer
 LISTING = HEAVY | {"pluggy", "packaging", "importlib.metadata", "email", "pkg_resources", "setuptools", "difflib"}
 
 
+CHOOSING = """
+from automodels.backends import Situation, choose_backend
+from automodels.errors import BackendUnavailableError
+from automodels.plugins.catalog import load_catalog
+for framework in ("flax", "torch"):
+    try:
+        choose_backend(load_catalog(), "auto", Situation(framework=framework, device="cpu"))
+    except BackendUnavailableError:  # where no runtime is installed
+        pass
+"""
+
+
 def modules_after(code: str, *, isolated: str = "") -> set[str]:
     """Modules that an interpreter has imported after running `code`, without those of an idle one."""
     script = f"""
@@ -37,6 +49,8 @@ print(json.dumps(sorted(after - before)))"""
         ("import automodels; automodels.catalog().entries", LISTING),
         ("import automodels; automodels.AutoModel.task; dir(automodels)", LISTING),
         ("import automodels.errors", LISTING | {"automodels.auto"}),
+        ("from automodels.backends import this_machine; this_machine()", LISTING),
+        (CHOOSING, LISTING),
         ("from automodels.families.bert import BertConfig; BertConfig()", FRAMEWORKS | {"rich", "tokenizers", "numpy"}),
         ("from automodels.families.opt import OPTConfig; OPTConfig()", FRAMEWORKS | {"rich", "tokenizers", "numpy"}),
         ("from automodels import GenerationConfig; GenerationConfig()", FRAMEWORKS | {"rich", "tokenizers", "numpy"}),
@@ -63,7 +77,7 @@ def test_resolving_imports_nothing_heavy_and_nothing_of_any_plugin(site, checkpo
 def test_importing_the_auto_classes_stays_a_small_number_of_modules():
     found = modules_after("from automodels import AutoModel")
 
-    assert len({name for name in found if name.startswith("automodels")}) <= 17
+    assert len({name for name in found if name.startswith("automodels")}) <= 18
     assert len(found) <= 75, sorted(found)
 
 

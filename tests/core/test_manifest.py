@@ -193,6 +193,13 @@ GOOD = {
         "min_capability": "80",
         "priority": "1",
         "requires": "[]",
+        "kind": '"attention"',
+        "summary": '"s"',
+        "supports": '["mask", "padding", "causal", "window", "bias", "dropout", "weights"]',
+        "max_head_size": "256",
+        "head_size_multiple": "8",
+        "min_queries": "17",
+        "probe": '"bad_toy.probes:fast"',
     },
     "source": {"scheme": '"toys"', "summary": '"s"'},
     "task": {"name": '"things"', "auto_class": '"AutoModelForThings"', "summary": '"s"'},
@@ -255,7 +262,7 @@ WRONG = {
     ("model", "architectures"): [*LISTS, '["a b"]'],
     ("model", "keymap"): REFERENCES,
     ("model", "tasks"): ["7", "[]", "{}", '"base"', "{base = 7}", '{base = "x"}', '{"a b" = "a:b"}', '{"" = "a:b"}'],
-    ("backend", "name"): NAMES,
+    ("backend", "name"): [*NAMES, '"auto"'],
     ("backend", "framework"): ['"jax"', "1"],
     ("backend", "implementation"): REFERENCES,
     ("backend", "devices"): LISTS,
@@ -263,6 +270,13 @@ WRONG = {
     ("backend", "min_capability"): NUMBERS,
     ("backend", "priority"): NUMBERS,
     ("backend", "requires"): LISTS,
+    ("backend", "kind"): [*TEXTS, '""', '"Attention"', '"attention "', '"kernel"'],
+    ("backend", "summary"): TEXTS,
+    ("backend", "supports"): [*LISTS, '[""]', '["Mask"]', '["mask", "maks"]', '["mask", {}]'],
+    ("backend", "max_head_size"): NUMBERS,
+    ("backend", "head_size_multiple"): [*NUMBERS, "0"],
+    ("backend", "min_queries"): [*NUMBERS, "0"],
+    ("backend", "probe"): REFERENCES,
     ("task", "name"): NAMES,
     ("task", "auto_class"): [*TEXTS, '""', '"ToyModel"', '"AutoModelForthings"', '"AutoModelFor"', '"AutoModelForA-B"'],
     ("task", "summary"): TEXTS,
@@ -311,6 +325,35 @@ def test_a_section_that_is_no_list_of_tables_says_how_to_write_it(site, table, v
     plugin = judged(site, f"{HEAD}{table} = {value}\n")
 
     assert str(plugin.fatal) == f"[P204] {table} is not a list of tables; write [[{table}]]"
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ('["maks"]', "did you mean 'mask'?"),
+        ('["zebra"]', "known: mask, padding, causal, window, bias, dropout, weights"),
+    ],
+)
+def test_a_feature_that_there_is_not_is_named_with_the_nearest(site, value, hint):
+    plugin = judged(site, written("backend", "supports", value))
+
+    assert plugin.fatal.message == f"supports of [[backend]] number 1 has {value[1:-1]!r}; {hint}".replace('"', "")
+
+
+def test_a_backend_that_says_little_computes_attention_with_the_usual_features_everywhere(site):
+    table = '[[backend]]\nname = "fast"\nframework = "flax"\nimplementation = "bad_toy.attention:f"\n'
+
+    (backend,) = judged(site, HEAD + table).manifest.backends
+
+    assert (backend.kind, backend.supports) == ("attention", ("mask", "bias", "dropout"))
+    assert (backend.max_head_size, backend.head_size_multiple, backend.min_queries) == (0, 1, 1)
+    assert (backend.devices, backend.probe, backend.summary) == (("cpu", "cuda", "tpu"), None, "")
+
+
+def test_a_backend_that_can_do_nothing_beside_the_formula_may_say_so(site):
+    (backend,) = judged(site, written("backend", "supports", "[]")).manifest.backends
+
+    assert backend.supports == ()
 
 
 def test_every_wrong_field_is_reported_at_once(site):

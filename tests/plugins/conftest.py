@@ -23,6 +23,7 @@ _hook = install_import_hook(
         "flax_runtime.attention",
         "flax_runtime.cache",
         "flax_runtime.cudnn",
+        "flax_runtime.headwise",
         "flax_runtime.masks",
         "flax_runtime.outputs",
         "flax_runtime.pallas",

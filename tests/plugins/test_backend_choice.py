@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import subprocess
 import sys
 from typing import Any
 
@@ -146,13 +147,13 @@ def test_a_model_with_another_backend_has_the_same_parameters_and_leaves_the_fir
 
     other = model.with_backend("eager")
 
-    assert (model.backend_report.spec, other.backend_report.spec) == ("xla+jit", "xla+eager")
+    assert (model.backend_report.spec, other.backend_report.spec) == ("headwise+jit", "headwise+eager")
     pairs = zip(jax.tree.leaves(model.params), jax.tree.leaves(other.params), strict=True)
     assert all(one is same for one, same in pairs)
     np.testing.assert_allclose(other(IDS).logits, expected, atol=1e-5)
     other.config.num_labels = 7
     assert model.config.num_labels == 2
-    assert pickle.loads(pickle.dumps(other)).backend_report.spec == "xla+eager"
+    assert pickle.loads(pickle.dumps(other)).backend_report.spec == "headwise+eager"
 
 
 def test_the_load_report_of_a_changed_model_names_its_backend(models, tmp_path):
@@ -162,7 +163,7 @@ def test_the_load_report_of_a_changed_model_names_its_backend(models, tmp_path):
     other = model.with_backend("eager")
 
     assert other.load_report.backend is other.backend_report
-    assert model.load_report.backend.spec == "xla+jit"
+    assert model.load_report.backend.spec == "headwise+jit"
     assert other.load_report.loaded == model.load_report.loaded
 
 
@@ -212,7 +213,7 @@ def test_programs_are_kept_on_disk_when_that_is_asked_for(models, tmp_path, monk
         ("cudnn", BackendUnavailableError, "cudnn of flax-runtime .*: rejected: runs on cuda; here is cpu"),
         ("pallas", BackendUnavailableError, "pallas of flax-runtime .*: rejected"),
         ("xlla", BackendUnavailableError, "did you mean 'xla'"),
-        ("sdpa", BackendUnavailableError, "declared: cudnn, eager, jit, jit-cached, pallas, xla"),
+        ("sdpa", BackendUnavailableError, "declared: cudnn, eager, headwise, jit, jit-cached, pallas, xla"),
         ("", BackendUnavailableError, "''"),
         ("xla+cudnn", InputError, "two backends of kind attention: xla and cudnn"),
         ("jit+eager", InputError, "two backends of kind execution"),
@@ -225,7 +226,7 @@ def test_what_cannot_run_is_refused_and_the_model_stays(models, backend, error, 
     with pytest.raises(error, match=message):
         model.with_backend(backend)
 
-    assert model.backend_report.spec == "xla+jit"
+    assert model.backend_report.spec == "headwise+jit"
 
 
 def test_loading_says_in_one_line_what_was_chosen(models, tmp_path, caplog):
@@ -235,7 +236,25 @@ def test_loading_says_in_one_line_what_was_chosen(models, tmp_path, caplog):
         FlaxBertForMaskedLM.from_pretrained(tmp_path)
 
     lines = [record.message for record in caplog.records if "backend" in record.message]
-    assert lines == ["FlaxBertForMaskedLM: backend xla+jit on cpu in float32."]
+    assert lines == ["FlaxBertForMaskedLM: backend headwise+jit on cpu in float32."]
+
+
+def test_nothing_is_initialised_before_a_model_is_made():
+    """A parent may import the plugins, look around, and fork."""
+    code = """
+import flax_bert, flax_gptneo, flax_opt, flax_runtime.modeling, flax_runtime.probes
+from automodels import AutoConfig
+from automodels.backends import Situation, choose_backend
+from automodels.plugins.catalog import load_catalog
+from flax_opt import FlaxOPTForCausalLM
+from jax._src import xla_bridge
+
+AutoConfig.for_model("opt")
+choose_backend(load_catalog(), "auto", Situation(framework="flax", device="cuda"), probing=False)
+assert not xla_bridge.backends_are_initialized()
+"""
+
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_kernel_that_has_no_such_shape_leaves_the_call_to_the_plain_formula():

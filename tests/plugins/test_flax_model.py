@@ -38,7 +38,7 @@ def test_a_model_says_what_it_is(model):
     assert model.seed == 1
     assert model.input_shape == (1, 1)
     assert model.config.hidden_size == 12
-    assert model.backend_report.name == "xla"
+    assert model.backend_report.name == "headwise"
     assert model.num_parameters() == sum(leaf.size for leaf in jax.tree.leaves(model.params))
 
 

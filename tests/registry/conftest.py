@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from automodels.backends import cuda_capability
 from automodels.testing.hub import fake_hub  # noqa: F401  # a fixture
 from automodels.testing.sites import FakeSite
 
 Process = subprocess.CompletedProcess[str]
 Registry = Callable[..., Process]
 
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/accel0", "/sys/module/xe")
 OURS = ("COLUMNS", "NO_COLOR", "TERM", "PYTHONPATH")
 
 
@@ -69,3 +71,28 @@ def here(site: FakeSite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     logger = logging.getLogger("automodels")
     logger.handlers.clear()
     logger.propagate = True
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, site: FakeSite, tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """A machine with a CPU, on which jax and torch are installed for CPUs; called, it gets a GPU of this capability."""
+    exists, there = os.path.exists, []
+    monkeypatch.setattr(os.path, "exists", lambda path: path in there if path in DRIVERS else exists(path))
+    for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "TPU_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, version in (("jax", "77.0"), ("flax", "77.0"), ("torch", "77.0+cpu")):
+        site.distribution(name, version)
+    cuda_capability.cache_clear()
+
+    def with_gpu(capability: str = "9.0", *distributions: str) -> None:
+        there.append("/dev/nvidiactl")
+        for name in distributions:
+            site.distribution(name)
+        tool = tmp_path / "bin" / "nvidia-smi"
+        tool.parent.mkdir()
+        tool.write_text(f"#!/bin/sh\necho {capability}\n")
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
+
+    yield with_gpu
+    cuda_capability.cache_clear()

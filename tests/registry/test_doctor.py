@@ -96,6 +96,27 @@ def test_malformed_settings_are_reported_and_do_not_stop_it(alone, site, capsys,
     assert "toy-plugin" in [plugin["name"] for plugin in document["plugins"]]
 
 
+def test_devices_that_a_framework_cannot_use_are_told(alone, machine, site, capsys):
+    machine("9.0", "jax-cuda12-plugin")
+    site.plugin("toy-plugin", "{head}" + model_table("toy_plugin"))
+
+    alone(["doctor"])
+
+    out = capsys.readouterr().out
+    assert "  devices        cuda, cpu\n  not for torch  cuda: torch 77.0+cpu is built without it\n" in out
+    assert "not for flax" not in out
+
+
+def test_json_says_what_each_framework_can_use_and_why_not_the_rest(alone, machine, site, capsys):
+    site.plugin("toy-plugin", "{head}" + model_table("toy_plugin"))
+
+    alone(["doctor", "--json"])
+
+    document = examined(capsys)
+    assert document["devices"] == document["frameworks"]["flax"]["usable"] == ["cpu"]
+    assert document["frameworks"]["torch"]["absent"]["cuda"] == "there is no NVIDIA driver here (no /dev/nvidiactl)"
+
+
 def test_libraries_are_read_from_metadata(alone, site, capsys):
     shutil.rmtree(site.path)
     site.path.mkdir()

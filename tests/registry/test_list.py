@@ -157,3 +157,14 @@ def test_a_row_names_a_few_tasks_and_counts_the_rest(here, site, capsys):
 
     assert "base, masked-lm and 2 more" in " ".join(shown.split())
     assert rows_of(capsys)["toy-flax"]["tasks"] == tasks
+
+
+def test_a_plugin_of_many_backends_has_a_row_that_can_be_read_and_json_names_all(here, site, capsys):
+    table = '[[backend]]\nname = "b{}"\nframework = "flax"\nimplementation = "toy_plugin:b"\n'
+    site.plugin("toy-plugin", "{head}" + "".join(table.format(number) for number in range(9)))
+
+    assert here(["list", "toy-plugin"]) == 0
+    assert "ok, offers backends b0, b1 and 7 more\n" in capsys.readouterr().out
+    assert here(["list", "toy-plugin", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["backends"] == [f"b{number}" for number in range(9)]

@@ -22,6 +22,20 @@ colour-naming = "toy_plugin.modeling:ToyForColourNaming"
 name = "fast"
 framework = "flax"
 implementation = "toy_plugin.attention:fast"
+summary = "fast beads"
+devices = ["cuda"]
+min_capability = 80
+supports = ["mask", "causal"]
+max_head_size = 256
+head_size_multiple = 8
+min_queries = 17
+probe = "toy_plugin.probes:fast"
+
+[[backend]]
+name = "run"
+framework = "flax"
+kind = "execution"
+implementation = "toy_plugin.execution:run"
 
 [[task]]
 name = "colour-naming"
@@ -45,11 +59,44 @@ def test_a_plugin_is_shown_with_provenance_and_everything_it_offers(here, site, 
         "toy_plugin.config:ToyConfig",
         "nowhere-to-be-found is not installed",
         "AutoModelForColourNaming → toy_plugin.modeling:ToyForColourNaming",
-        "fast (flax): toy_plugin.attention:fast",
+        "backend fast in flax",
         "toy_plugin.keymap:KEYMAP",
         "toys://",
     ):
         assert text in out
+
+
+def test_a_backend_is_shown_with_all_that_its_table_says(here, site, capsys):
+    site.plugin("toy-plugin", MANIFEST)
+
+    assert here(["show", "toy-plugin"]) == 0
+
+    blocks = capsys.readouterr().out.split("\n\n")
+    assert blocks[1].splitlines() == [
+        "backend fast in flax",
+        "  kind            attention",
+        "  summary         fast beads",
+        "  implementation  toy_plugin.attention:fast",
+        "  devices         cuda",
+        "  capability      8.0 or more",
+        "  dtypes          all",
+        "  supports        mask, causal",
+        "  heads           multiples of 8, up to 256 numbers",
+        "  queries         from 17 tokens; fewer go to the plain formula",
+        "  priority        100",
+        "  probe           toy_plugin.probes:fast",
+    ]
+    assert blocks[2].splitlines() == [
+        "backend run in flax",
+        "  kind            execution",
+        "  implementation  toy_plugin.execution:run",
+        "  devices         cpu, cuda, tpu",
+        "  dtypes          all",
+        "  priority        100",
+    ]
+    assert here(["show", "toy-plugin", "--json"]) == 0
+    (plugin,) = json.loads(capsys.readouterr().out)["plugins"]
+    assert [backend["probe"] for backend in plugin["backends"]] == ["toy_plugin.probes:fast", None]
 
 
 def test_a_model_type_is_shown_with_all_its_plugins(here, site, capsys):

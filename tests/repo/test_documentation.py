@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import configparser
 import re
+from dataclasses import fields
 
 import pytest
 
 import automodels
 from automodels import errors
+from automodels.backends import Situation
 from automodels.plugins.catalog import STANDARD_TASKS
 from automodels.plugins.hooks import Hooks
-from automodels.plugins.manifest import _Reader
+from automodels.plugins.manifest import _Reader, read_manifest
 from automodels.plugins.problems import MEANINGS
 from automodels.plugins.settings import PIN_PREFIX, VARIABLES
+from automodels.plugins.tables import FEATURES
 from automodels_cli import exit_codes
+from automodels_cli.arguments import parser
 
 
 def error_classes():
@@ -87,6 +91,39 @@ def test_every_key_of_the_manifest_is_documented_and_no_other(rows):
     for table, keys in manifest_keys().items():
         documented = {row[0].strip("`") for row in rows("docs/manifest.md", headings[table]) if row[0].startswith("`")}
         assert documented == keys, table
+
+
+def test_every_backend_of_ours_is_documented_with_its_devices_and_no_other(rows, distributions):
+    documented = {tuple(row[:3]): row[3] for row in rows("docs/backends.md", "## Those of this release")[2:]}
+
+    manifests = [read_manifest(str(each.package / "automodels.toml"))[0] for each in distributions if each.is_plugin]
+    tables = [table for manifest in manifests for table in manifest.backends]
+    assert documented == {
+        (f"`{table.framework}`", f"`{table.name}`", f"`{table.kind}`"): ", ".join(table.devices) for table in tables
+    }
+    assert [table.name for table in tables if not table.summary] == []
+
+
+def test_every_feature_of_attention_is_documented(rows):
+    documented = [row[0].strip("`") for row in rows("docs/backends.md", "## How one is chosen") if row[0][0] == "`"]
+
+    assert sorted(documented) == sorted(FEATURES)
+
+
+def test_everything_that_a_probe_is_told_is_documented(rows):
+    documented = [row[0].strip("`") for row in rows("docs/backends.md", "### Probes") if row[0][0] == "`"]
+
+    assert documented == [field.name for field in fields(Situation)]
+
+
+def test_every_option_of_registry_backends_is_documented(rows):
+    documented = {
+        name for row in rows("docs/backends.md", "## On this machine") for name in re.findall(r"--[a-z][a-z-]*", row[0])
+    }
+
+    (commands,) = [action for action in parser()._actions if isinstance(action.choices, dict)]
+    known = {name for action in commands.choices["backends"]._actions for name in action.option_strings}
+    assert documented == {name for name in known if name.startswith("--")} - {"--help", "--traceback"}
 
 
 def test_every_standard_task_is_documented_with_its_class(rows):

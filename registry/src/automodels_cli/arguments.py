@@ -99,8 +99,16 @@ def _add_doctor(commands: Any) -> None:
 
 
 def _add_backends(commands: Any) -> None:
-    this = _command(commands, "backends", "declared backends, and which of them can run here")
+    this = _command(commands, "backends", "declared backends, which of them can run here, and what a model would get")
     this.add_argument("--framework", help="only this framework")
+    this.add_argument("--for", dest="model", metavar="MODEL", help="what this checkpoint or model type would get")
+    this.add_argument("--backend", metavar="SPEC", help="with --for: as the argument of from_pretrained")
+    this.add_argument("--dtype", help="with --for: the type of the computation (default: float32)")
+    this.add_argument("--device", help="with --for: cpu, cuda, … (default: the fastest that the framework can use)")
+    this.add_argument("--task", help="with --for: what the model is for (default: what its config names)")
+    this.add_argument("--plugin", help="with --for: as the argument of from_pretrained")
+    this.add_argument("--probe", action="store_true", help="ask probes as well, each in a process of its own")
+    _add_where(this)
 
 
 def _add_pull(commands: Any) -> None:

@@ -16,7 +16,7 @@ from automodels_cli.table import fields, plain, table
 
 SCHEMA = 1
 _GREEN, _YELLOW, _RED, _PLAIN = "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
-_COLOURS = {"ok": _GREEN, "available": _GREEN, "accepted": _GREEN, "broken": _RED}
+_COLOURS = {"ok": _GREEN, "available": _GREEN, "accepted": _GREEN, "chosen": _GREEN, "broken": _RED}
 _TEXT_BREAKS = {"\n": "\n", "\t": "\t"}
 _JUDGEMENTS = ("STATUS", "VERDICT")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from automodels.backends.machine import Machine
-from automodels.backends.probing import probed
+from automodels.backends.probing import probed, probed_apart
 from automodels.backends.situation import Situation
 from automodels.errors import BackendUnavailableError, InputError, nearest
 from automodels.needs import AttentionNeeds, covers
@@ -43,7 +43,7 @@ class BackendReport:
     """The attention function."""
 
     execution: BackendCandidate | None
-    """How calls run; None where no plugin declares a way, and the runtime's own is taken."""
+    """How calls run; None where no declared way can run and none was asked for: the runtime's own is taken."""
 
     candidates: tuple[BackendCandidate, ...]
     """All of both kinds, the highest priority first."""
@@ -68,26 +68,39 @@ class BackendReport:
         return "\n".join([f"backend {self.spec} on {self.situation}", *map(str, self.candidates)])
 
 
-def unavailable(plugin: Plugin, table: BackendTable, catalog: Catalog, machine: Machine) -> str | None:
-    """Why a declared backend cannot run on any device of a machine, or None; its probe is not asked."""
+def unavailable(
+    plugin: Plugin, table: BackendTable, catalog: Catalog, machine: Machine, capability: int | None = None
+) -> str | None:
+    """Why a declared backend cannot run on any device of a machine, or None; its probe is not asked.
+
+    `capability` is that of a CUDA device, times ten.
+    """
     if plugin.state != "ok":
         return plugin.fatal.message if plugin.fatal else f"the plugin is {plugin.state}"
-    if not set(table.devices) & set(machine.devices):
+    usable = [kind for kind in table.devices if kind in machine.devices]
+    if not usable:
         return _lacking(table, machine)
-    return catalog.unmet(table.requires)
+    return catalog.unmet(table.requires) or (_too_old(table, capability) if usable == ["cuda"] else None)
 
 
 def choose_backend(
-    catalog: Catalog, asked: str, situation: Situation, *, machine: Machine | None = None, probing: bool = True
+    catalog: Catalog,
+    asked: str,
+    situation: Situation,
+    *,
+    machine: Machine | None = None,
+    probing: bool = True,
+    apart: bool = False,
 ) -> BackendReport:
     """The backend asked for, or of what is not asked for the one of highest priority that can run in `situation`.
 
     `asked` is a name, or names joined by `+`: of an attention function, of a way of executing, or of both; `auto`
     stands for the best. One that is asked for by name is never replaced by another one. Where `machine` is given,
-    reasons say why a device is missing. With `probing=False`, probes count as passed.
+    reasons say why a device is missing. With `probing=False`, probes count as passed; with `apart=True`, each is asked
+    in a process of its own.
     Raises InputError for names of the same kind, BackendUnavailableError with every reason.
     """
-    judged = _Judge(catalog, situation, machine, probing=probing)
+    judged = _Judge(catalog, situation, machine, (probed_apart if apart else probed) if probing else None)
     names = _names(asked, catalog, situation.framework)
     chosen: dict[str, BackendCandidate] = {}
     candidates: list[BackendCandidate] = []
@@ -97,7 +110,7 @@ def choose_backend(
         accepted = [candidate for candidate in found if candidate.rejection is None]
         if accepted:
             chosen[kind] = _only(accepted, found, situation.framework)
-        elif found or kind == ATTENTION:
+        elif kind == ATTENTION or kind in names:
             raise _none_left(situation, names.get(kind, AUTO), kind, found)
     return BackendReport(
         chosen=chosen[ATTENTION],
@@ -109,8 +122,14 @@ def choose_backend(
 
 
 class _Judge:
-    def __init__(self, catalog: Catalog, situation: Situation, machine: Machine | None, *, probing: bool) -> None:
-        self.catalog, self.situation, self.machine, self.probing = catalog, situation, machine, probing
+    def __init__(
+        self,
+        catalog: Catalog,
+        situation: Situation,
+        machine: Machine | None,
+        probe: Callable[[str, Plugin, Situation], str | None] | None,
+    ) -> None:
+        self.catalog, self.situation, self.machine, self.probe = catalog, situation, machine, probe
 
     def candidates(self, kind: str, asked: str | None) -> list[BackendCandidate]:
         """Each of a kind with what speaks against it; behind the first that is taken, probes are not asked."""
@@ -122,10 +141,10 @@ class _Judge:
             if reason is None and asked not in (None, table.name):
                 reason = f"{asked} was asked for"
             if reason is None and table.probe is not None:
-                if taken or not self.probing:
+                if taken or self.probe is None:
                     notes.append("its probe was not asked")
                 else:
-                    reason = probed(table.probe, plugin, self.situation)
+                    reason = self.probe(table.probe, plugin, self.situation)
             taken = taken or reason is None
             found.append(BackendCandidate(plugin=plugin, table=table, rejection=reason, note="; ".join(notes)))
         return found
@@ -146,8 +165,8 @@ class _Judge:
 
 def _misfit(table: BackendTable, here: Situation) -> str | None:
     """Why a model's computation there is none for a backend."""
-    if here.capability is not None and here.capability < table.min_capability:
-        return f"needs compute capability {table.min_capability / 10}; this device has {here.capability / 10}"
+    if here.device == "cuda" and (reason := _too_old(table, here.capability)):
+        return reason
     if here.dtype is not None and table.dtypes and here.dtype not in table.dtypes:
         return f"computes in {', '.join(table.dtypes)}, not in {here.dtype}"
     if here.needs is None or table.kind != ATTENTION:
@@ -159,6 +178,12 @@ def _misfit(table: BackendTable, here: Situation) -> str | None:
             return f"takes heads of multiples of {table.head_size_multiple} numbers; the model's have {size}"
     missing = [name for name in sorted(here.needs.always) if not covers(table.supports, name)]
     return f"cannot do what the model needs: {', '.join(missing)}" if missing else None
+
+
+def _too_old(table: BackendTable, capability: int | None) -> str | None:
+    if capability is None or capability >= table.min_capability:
+        return None
+    return f"needs compute capability {table.min_capability / 10}; this device has {capability / 10}"
 
 
 def _notes(table: BackendTable, needs: AttentionNeeds | None, *, named: bool) -> list[str]:
@@ -180,21 +205,13 @@ def _notes(table: BackendTable, needs: AttentionNeeds | None, *, named: bool) ->
 def _names(asked: str, catalog: Catalog, framework: str) -> dict[str, str]:
     """Kind → the name that is asked for."""
     if not isinstance(asked, str):
-        raise InputError(f"backend is {asked!r}, not a backend's name.", hints=["Run: registry backends"])
-    declared = [table for _, table in catalog.backends(framework)]
+        raise InputError(f"backend is {shown(asked)}, not a backend's name.", hints=["Run: registry backends"])
+    declared = catalog.backends(framework)
     names: dict[str, str] = {}
     for name in asked.split("+"):
         if name == AUTO:
             continue
-        kinds = {table.kind for table in declared if table.name == name}
-        if not kinds:
-            raise _undeclared(name, framework, [table.name for table in declared])
-        if len(kinds) > 1:
-            raise BackendUnavailableError(
-                f"The {framework} backend {name!r} is declared both as {' and as '.join(sorted(kinds))}.",
-                hints=["Run: registry backends"],
-            )
-        kind = kinds.pop()
+        kind = _kind(name, declared, framework)
         if kind in names:
             raise InputError(
                 f"backend={asked!r} names two backends of kind {kind}: {names[kind]} and {name}.",
@@ -204,17 +221,35 @@ def _names(asked: str, catalog: Catalog, framework: str) -> dict[str, str]:
     return names
 
 
+def _kind(name: str, declared: Sequence[tuple[Plugin, BackendTable]], framework: str) -> str:
+    """What a name is the name of; plugins that may not be used have no say where others declare it."""
+    found = [(plugin, table) for plugin, table in declared if table.name == name]
+    found = [(plugin, table) for plugin, table in found if plugin.state == "ok"] or found
+    if not found:
+        raise _undeclared(name, framework, [table.name for _, table in declared])
+    if len({table.kind for _, table in found}) > 1:
+        whose = [f"{table.kind} by {plugin}" for plugin, table in found]
+        raise BackendUnavailableError(
+            f"The {framework} backend {name!r} is declared as {' and as '.join(whose)}.",
+            hints=[f"Disable one of them: AUTOMODELS_DISABLE={found[-1][0].name}"],
+            trace=whose,
+        )
+    return found[0][1].kind
+
+
 def _only(
     accepted: Sequence[BackendCandidate], candidates: Sequence[BackendCandidate], framework: str
 ) -> BackendCandidate:
-    """The first one, if no other plugin declares the same name."""
-    rivals = [found for found in accepted if found.table.name == accepted[0].table.name]
+    """The first one, if no other plugin declares the same name; one plugin may, for different devices."""
+    first, *others = accepted
+    rivals = {found.plugin.name: found.plugin for found in others if found.table.name == first.table.name}
+    rivals = {first.plugin.name: first.plugin, **rivals}
     if len(rivals) == 1:
-        return accepted[0]
-    names = ", ".join(str(rival.plugin) for rival in rivals)
+        return first
     raise BackendUnavailableError(
-        f"The {framework} backend {rivals[0].table.name!r} is declared by several plugins: {names}.",
-        hints=[f"Disable all but one: AUTOMODELS_DISABLE={rivals[-1].plugin.name}"],
+        f"The {framework} backend {first.table.name!r} is declared by several plugins: "
+        f"{', '.join(map(str, rivals.values()))}.",
+        hints=[f"Disable all but one: AUTOMODELS_DISABLE={list(rivals)[-1]}"],
         trace=[str(candidate) for candidate in candidates],
     )
 
@@ -240,4 +275,6 @@ def _none_left(
 
 
 def _lacking(table: BackendTable, machine: Machine) -> str:
+    if len(table.devices) == 1:
+        return str(machine.lacks(table.devices[0]))
     return "; ".join(f"{kind}: {machine.lacks(kind)}" for kind in table.devices)

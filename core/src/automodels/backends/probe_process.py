@@ -1,4 +1,7 @@
-"""The process in which `probed_apart` calls a probe: a call on stdin, a line with the reason on stdout."""
+"""The process in which `probed_apart` calls a probe: the call as JSON on stdin, the reason as JSON on stdout.
+
+It is run as a file: nothing of the package can be imported before the caller's `sys.path` is known.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ def main() -> None:
     from automodels.backends.probing import asked, situation_from_json
     from automodels.plugins.entries import Plugin
 
-    reason = asked(call["reference"], Plugin(**call["plugin"]), situation_from_json(call["situation"]))
-    os.write(answer, b"\n" + json.dumps({"reason": reason}).encode())
+    plugin = Plugin(**call["plugin"], manifest=None)
+    reason = asked(call["reference"], plugin, situation_from_json(call["situation"]))
+    os.write(answer, json.dumps({"reason": reason}).encode())
     os._exit(0)  # threads that a framework has started are not waited for
 
 

@@ -9,6 +9,8 @@ neither import a framework nor initialise a device.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,18 +23,22 @@ from automodels.plugins.entries import Plugin
 from automodels.plugins.scan import printable, shown
 
 SECONDS = 10.0
-_PROCESS_SECONDS = 60.0  # in a process of its own the framework is imported first
+PROCESS_SECONDS = 60.0  # in a process of its own the framework is imported first
 _LENGTH = 300
+_PROGRAM = os.path.join(os.path.dirname(__file__), "probe_process.py")
 
-_kept: dict[tuple[str, str, str, Situation], str | None] = {}
+_kept: dict[tuple[str, str, str, Situation], _Question] = {}
+_lock = threading.Lock()
 
 
 def probed(reference: str, plugin: Plugin, situation: Situation) -> str | None:
     """Why a probe says that its backend cannot run, or None; the same answer for the rest of the process."""
     key = (plugin.name, plugin.version, reference, situation)
-    if key not in _kept:
-        _kept.setdefault(key, _in_thread(reference, plugin, situation))
-    return _kept[key]
+    with _lock:
+        if key not in _kept:
+            _kept[key] = _Question(reference, plugin, situation)
+        question = _kept[key]
+    return question.answer()
 
 
 def forget_probes() -> None:
@@ -42,30 +48,59 @@ def forget_probes() -> None:
 
 def probed_apart(reference: str, plugin: Plugin, situation: Situation) -> str | None:
     """As `probed`, in a process of its own; nothing is kept."""
-    named = {"name": plugin.name, "version": plugin.version, "location": plugin.location}
+    named = {"name": plugin.name, "version": plugin.version, "location": plugin.location, "editable": plugin.editable}
     raw = {"reference": reference, "plugin": named, "situation": _as_json(situation), "path": sys.path}
-    command = [sys.executable, "-m", "automodels.backends.probe_process"]
+    command = [sys.executable, "-I", _PROGRAM]  # the path is ours, and not what lies in the working directory
     try:
         found = subprocess.run(  # noqa: S603
-            command, input=json.dumps(raw), capture_output=True, text=True, check=False, timeout=_PROCESS_SECONDS
+            command,
+            input=json.dumps(raw).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=PROCESS_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        return f"its probe did not answer in {_PROCESS_SECONDS:g} s"
-    answer = found.stdout.rpartition("\n")[2]
+        return f"its probe did not answer in {PROCESS_SECONDS:g} s"
+    except OSError as error:
+        return f"its probe could not be asked: no process could be started ({printable(str(error.strerror))})"
     try:
-        reason: Any = json.loads(answer)["reason"]
+        reason: Any = json.loads(found.stdout)["reason"]
     except (ValueError, KeyError, TypeError):
-        return f"its probe ended the process it ran in (exit status {found.returncode})"
+        return f"its probe ended the process it ran in ({_ending(found.returncode)})"
     return None if reason is None else printable(str(reason))[:_LENGTH]
 
 
-def _in_thread(reference: str, plugin: Plugin, situation: Situation) -> str | None:
-    answers: list[str | None] = []
-    # A daemon: neither its hanging nor its end is waited for.
-    thread = threading.Thread(target=lambda: answers.append(asked(reference, plugin, situation)), daemon=True)
-    thread.start()
-    thread.join(SECONDS)
-    return answers[0] if answers else f"its probe did not answer in {SECONDS:g} s"
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+class _Question:
+    """A probe's call in a thread of its own, for all who want to know the answer."""
+
+    def __init__(self, reference: str, plugin: Plugin, situation: Situation) -> None:
+        self._answers: list[str | None] = []
+        # A daemon: neither its hanging nor its end is waited for.
+        self._thread = threading.Thread(target=self._ask, args=(reference, plugin, situation), daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            self._answers.append(f"its probe could not be asked: {error}")
+
+    def _ask(self, reference: str, plugin: Plugin, situation: Situation) -> None:
+        self._answers.append(asked(reference, plugin, situation))
+
+    def answer(self) -> str | None:
+        """The first answer that there was, which may be that there was none; a later one changes nothing."""
+        if not self._answers:
+            self._thread.join(SECONDS)
+        self._answers.append(f"its probe did not answer in {SECONDS:g} s")
+        return self._answers[0]
 
 
 def asked(reference: str, plugin: Plugin, situation: Situation) -> str | None:
@@ -74,12 +109,22 @@ def asked(reference: str, plugin: Plugin, situation: Situation) -> str | None:
 
     try:
         found = load_reference(reference, plugin)(situation)
+        if found is None:
+            return None
+        if type(found) is str:
+            return printable(" ".join(found.split()) or "its probe gives no reason")[:_LENGTH]
+        return f"its probe gave {shown(found)}, not a reason or None"
     except BaseException as error:  # foreign code, in a thread of its own: also SystemExit is an answer
-        said = next(iter(str(error).splitlines()), "")
-        return printable(f"its probe failed with {type(error).__name__}: {said}")[:_LENGTH]
-    if found is None or isinstance(found, str):
-        return found if found is None else printable(found)[:_LENGTH]
-    return f"its probe gave {shown(found)}, not a reason or None"
+        return printable(f"its probe failed with {type(error).__name__}{_said(error)}")[:_LENGTH]
+
+
+def _said(error: BaseException) -> str:
+    """The first line of an error's text; foreign errors may fail even at that."""
+    try:
+        line = next(iter(str(error).splitlines()), "")
+    except Exception:
+        return ""
+    return f": {line}" if line else ""
 
 
 def _as_json(situation: Situation) -> dict[str, Any]:

@@ -151,6 +151,8 @@ class _Reader:
 
     def backend(self, raw: Mapping[str, Any], where: str) -> BackendTable:
         self.only_known(raw, where, tuple(key.name for key in fields(BackendTable)))
+        if raw.get("name") == "auto":
+            self.wrong(f"name of {where} is 'auto', which stands for the best backend")
         return BackendTable(
             name=self.name(raw, "name", where),
             framework=self.framework(raw, where),

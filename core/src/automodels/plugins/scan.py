@@ -193,7 +193,7 @@ def _entry_points(distribution: Distribution) -> tuple[list[tuple[str, str]], li
 def shown(value: object) -> str:
     """`value` as it may be printed to a terminal: escaped, at most 60 characters."""
     try:
-        text = ascii(value.decode("utf-8", "replace") if isinstance(value, bytes) else value)
+        text = printable(ascii(value.decode("utf-8", "replace") if isinstance(value, bytes) else value))
     except (RecursionError, ValueError):  # nested thousands of levels deep, or a number of thousands of digits
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."

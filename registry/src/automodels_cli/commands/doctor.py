@@ -7,11 +7,13 @@ from argparse import Namespace
 from typing import Any
 
 from automodels import __version__
-from automodels.backends import this_machine
+from automodels.backends import as_seen_by, this_machine
 from automodels.errors import InputError
 from automodels.plugins.catalog import Catalog, load_catalog
 from automodels.plugins.judge import PLUGIN_API
+from automodels.plugins.manifest import FRAMEWORKS
 from automodels.plugins.settings import Settings
+from automodels_cli.commands.backends import devices_of
 from automodels_cli.exit_codes import ATTENTION, FINE
 from automodels_cli.findings import Finding, findings
 from automodels_cli.output import Output
@@ -45,14 +47,16 @@ def _examined() -> tuple[Catalog, list[Finding]]:
 
 
 def _facts(catalog: Catalog) -> dict[str, Any]:
-    settings, installed = catalog.settings, catalog.scan.distributions
+    settings, installed, machine = catalog.settings, catalog.scan.distributions, this_machine()
+    seen = {name: as_seen_by(name, machine, installed) for name in FRAMEWORKS}
     return {
         "automodels": __version__,
         "plugin_api": PLUGIN_API,
         "python": platform.python_version(),
         "distributions": len(installed),
         "libraries": {name: installed[name].version for name in LIBRARIES if name in installed},
-        "devices": list(this_machine().devices),
+        "devices": list(machine.devices),
+        "frameworks": {name: devices_of(found) for name, found in seen.items()},
         "settings": {
             "allow": None if settings.allow is None else list(settings.allow),
             "deny": list(settings.deny),
@@ -88,6 +92,7 @@ def _print(facts: dict[str, Any], found: list[Finding], output: Output) -> None:
             ("plugins", f"{len(plugins)}: {counts}" if plugins else "none"),
             ("libraries", ", ".join(f"{name} {version}" for name, version in facts["libraries"].items()) or "none"),
             ("devices", ", ".join(facts["devices"])),
+            *_unused(facts),
             ("only plugins", "none" if settings["allow"] == [] else ", ".join(settings["allow"] or ())),
             ("never plugins", ", ".join(settings["deny"])),
             ("safe mode", "on" if settings["safe_mode"] else ""),
@@ -106,3 +111,13 @@ def _print(facts: dict[str, Any], found: list[Finding], output: Output) -> None:
             output.fields([(finding.subject, str(finding)) for finding in group])
     output.line()
     output.line(f"{len(problems)} problem{'' if len(problems) == 1 else 's'} found.")
+
+
+def _unused(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Devices that are there, and an installed framework cannot use; why others are not there, --json tells."""
+    return [
+        (f"not for {name}", f"{kind}: {found['absent'][kind]}")
+        for name, found in facts["frameworks"].items()
+        for kind in facts["devices"]
+        if found["usable"] and kind in found["absent"]
+    ]

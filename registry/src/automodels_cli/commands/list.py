@@ -14,7 +14,7 @@ from automodels_cli.output import Output
 from automodels_cli.status import Status, offer_status, plugin_status
 from automodels_cli.table import ABSENT
 
-TASKS = 3  # fit into a row; `registry show` and --json name all of them
+NAMES = 3  # fit into a row; `registry show` and --json name all of them
 HEADERS = ("MODEL TYPE", "FRAMEWORK", "TASKS", "PLUGIN", "VERSION", "STATUS")
 
 
@@ -32,7 +32,7 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         offers = [
-            f"offers {word if len(names) == 1 else f'{word}s'} {', '.join(names)}"
+            f"offers {word if len(names) == 1 else f'{word}s'} {_shortened(names)}"
             for word, names in (("backend", self.backends), ("source", self.sources))
             if names
         ]
@@ -58,10 +58,10 @@ class Row:
         }
 
 
-def _shortened(tasks: tuple[str, ...]) -> str:
-    if len(tasks) <= TASKS:
-        return ", ".join(tasks)
-    return f"{', '.join(tasks[: TASKS - 1])} and {len(tasks) - TASKS + 1} more"
+def _shortened(names: tuple[str, ...]) -> str:
+    if len(names) <= NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[: NAMES - 1])} and {len(names) - NAMES + 1} more"
 
 
 def run(arguments: Namespace, output: Output) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 from automodels.errors import UnknownModelTypeError, nearest
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Plugin
-from automodels.plugins.tables import BackendTable, ModelTable
+from automodels.plugins.tables import ATTENTION, BackendTable, ModelTable
+from automodels_cli.commands.backends import declared
 from automodels_cli.exit_codes import FINE
 from automodels_cli.installed import installed
 from automodels_cli.output import Output
@@ -93,7 +94,7 @@ def _model(plugin: Plugin, table: ModelTable, catalog: Catalog) -> dict[str, Any
 
 
 def _backend(table: BackendTable) -> dict[str, Any]:
-    return {"name": table.name, "framework": table.framework, "implementation": table.implementation}
+    return {"name": table.name, "framework": table.framework, **declared(table)}
 
 
 def _print(plugin: dict[str, Any], output: Output) -> None:
@@ -105,13 +106,13 @@ def _print(plugin: dict[str, Any], output: Output) -> None:
         ("location", ("editable, " if plugin["editable"] else "") + plugin["location"]),
         ("plugin API", plugin["api"] or ""),
         ("hooks", plugin["hooks"] or ""),
-        *(
-            ("backend", f"{each['name']} ({each['framework']}): {each['implementation']}")
-            for each in plugin["backends"]
-        ),
         *(("own task", f"{task}: {auto_class}") for task, auto_class in plugin["tasks"].items()),
         *(("source", f"{scheme}://") for scheme in plugin["sources"]),
     ])  # fmt: skip
+    for backend in plugin["backends"]:
+        output.line()
+        output.line(f"backend {backend['name']} in {backend['framework']}")
+        output.fields(_backend_fields(backend))
     for model in plugin["models"]:
         output.line()
         output.line(f"{model['model_type']} in {model['framework']}")
@@ -124,3 +125,25 @@ def _print(plugin: dict[str, Any], output: Output) -> None:
             ("backends", ", ".join(model["backends"])),
             *((each["task"], f"{each['auto_class'] or 'no auto class'} → {each['model']}") for each in model["tasks"]),
         ])  # fmt: skip
+
+
+def _backend_fields(backend: dict[str, Any]) -> list[tuple[str, str]]:
+    capability, queries = backend["min_capability"], backend["min_queries"]
+    multiple, largest = backend["head_size_multiple"], backend["max_head_size"]
+    is_attention = backend["kind"] == ATTENTION
+    heads = [f"multiples of {multiple}"] if multiple > 1 else []
+    heads += [f"up to {largest} numbers"] if largest else []
+    return [
+        ("kind", backend["kind"]),
+        ("summary", backend["summary"]),
+        ("implementation", backend["implementation"]),
+        ("devices", ", ".join(backend["devices"])),
+        ("capability", f"{capability / 10} or more" if capability else ""),
+        ("dtypes", ", ".join(backend["dtypes"]) or "all"),
+        ("supports", (", ".join(backend["supports"]) or "none of the features") if is_attention else ""),
+        ("heads", ", ".join(heads)),
+        ("queries", f"from {queries} tokens; fewer go to the plain formula" if queries > 1 else ""),
+        ("priority", str(backend["priority"])),
+        ("requires", ", ".join(backend["requires"])),
+        ("probe", backend["probe"] or ""),
+    ]
