@@ -89,10 +89,30 @@ def test_on_a_cpu_the_formula_computes_shapes_for_which_it_measured_faster(threa
 
     assert found == kernel
     torch.testing.assert_close(result, eager_attention(q, k, k), atol=2e-6, rtol=2e-6)
+    if queries == keys:
+        with torch.no_grad():
+            causal = sdpa_attention(q, k, k, is_causal=True)
+        torch.testing.assert_close(causal, eager_attention(q, k, k, is_causal=True), atol=2e-6, rtol=2e-6)
     assert kernel_of(q, k, k) == "flash"  # where gradients may be asked for
     threads(1)
     with torch.no_grad():
         assert kernel_of(q, k, k) == (FORMULA if queries == 1 and batch == 8 else "flash")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kernel", [FORMULA, "flash"])
+def test_single_tokens_in_half_types_have_scores_in_float32(dtype, kernel):
+    keys = 100 if kernel == FORMULA else 10
+    q, k, v = (torch.randn(1, 12, length, 64) for length in (1, keys, keys))
+    q, k, v = (array.to(dtype) for array in (q * 30, k, v))  # scores of hundreds
+
+    with torch.no_grad():
+        assert kernel_of(q, k, v, scale=1.0) == kernel
+        found = sdpa_attention(q, k, v, scale=1.0)
+
+    assert found.dtype == dtype
+    expected = eager_attention(*(array.double() for array in (q, k, v)), scale=1.0)
+    torch.testing.assert_close(found.double(), expected, atol=0.03, rtol=0.01)
 
 
 def test_the_kernel_that_torch_takes_has_a_name():
