@@ -14,11 +14,10 @@ _BY_NAME = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYW
 def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str], *, elsewhere: Iterable[str] = ()) -> None:
     """Raises UnknownArgumentError, with the nearest name, when something given is not known.
 
-    `elsewhere` are names that would have been taken before they came here: no argument, but possibly meant. What is
-    given as well was not meant.
+    `elsewhere` are names that would have been taken before they came here: no argument, but possibly meant.
     """
-    given, known = list(given), set(known)
-    meant = sorted({*known, *elsewhere}.difference(given))
+    known = sorted(known)
+    meant = sorted({*known, *elsewhere})
     unknown = [name for name in given if name not in known]
     if not unknown:
         return

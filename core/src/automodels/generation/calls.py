@@ -34,7 +34,7 @@ def call_config(
     """
     if unusable is not None and saved is None:
         raise unusable
-    refuse_unknown("generate", options, GenerationConfig.field_names(), elsewhere=elsewhere)
+    refuse_unknown("generate", options, GenerationConfig.field_names(), elsewhere=set(elsewhere) - options.keys())
     if given is not None and not isinstance(given, GenerationConfig):
         raise InputError(f"generation_config is a {type(given).__name__}, not a GenerationConfig.")
     said = {} if given is None else given.explicit()

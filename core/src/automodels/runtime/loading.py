@@ -63,7 +63,7 @@ def overridden(
     if config is None:
         raise InputError(f"{model_class.__name__} needs config=…: there is no checkpoint that it could be read from.")
     model_class.check_config(config)
-    elsewhere = {*known, *OPTIONS, "framework", "plugin"}
+    elsewhere = {*known, *OPTIONS, "framework", "plugin"} - overrides.keys()
     refuse_unknown(model_class.__name__, overrides, model_class.config_class.field_names(), elsewhere=elsewhere)
     return config.copy_with(**overrides)
 
