@@ -49,7 +49,7 @@ class TestCallsOfCudnn(AttentionConformance):
 
     backend = "cudnn"
 
-    def attend(self, dtype: str) -> Attend:
+    def attend(self, dtype: str, head_size: int = 64) -> Attend:
         if dtype != "bfloat16":
             pytest.skip("cuDNN computes in half types, and XLA's products of float16 are for GPUs alone")
         function = functools.partial(cudnn_attention, implementation="xla")
@@ -64,7 +64,7 @@ class TestKernelOfPallas(AttentionConformance):
 
     backend = "pallas"
 
-    def attend(self, dtype: str) -> Attend:
+    def attend(self, dtype: str, head_size: int = 64) -> Attend:
         function = functools.partial(pallas_attention, interpret=True)
         return Attend(function, self.backend, frozenset({"padding", "causal"}), min_queries=17)
 

@@ -14,12 +14,16 @@ DEVICE_KINDS = {"gpu": "cuda"}  # jax's name of the platform → ours; rocm and 
 
 def backend_here(asked: str, dtype: np.dtype, needs: AttentionNeeds) -> BackendReport:
     """The backend for JAX's first device. Raises BackendUnavailableError when the one that is asked for cannot run."""
+    return choose_backend(load_catalog(), asked, situation(dtype.name, needs))
+
+
+def situation(dtype: str, needs: AttentionNeeds) -> Situation:
+    """JAX's first device, for a model that computes in `dtype` and needs this of attention."""
     device = jax.devices()[0]
     kind = device_kind(device)
     found = getattr(device, "compute_capability", None)  # "9.0" on CUDA, absent elsewhere
     capability = round(float(found) * 10) if kind == "cuda" and found else None
-    here = Situation(framework="flax", device=kind, capability=capability, dtype=dtype.name, needs=needs)
-    return choose_backend(load_catalog(), asked, here)
+    return Situation(framework="flax", device=kind, capability=capability, dtype=dtype, needs=needs)
 
 
 def device_kind(device: jax.Device) -> str:

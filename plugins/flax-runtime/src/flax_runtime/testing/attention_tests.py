@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from automodels.backends import Situation, choose_backend
+from automodels.backends import AttentionNeeds, choose_backend
 from automodels.errors import BackendUnavailableError
 from automodels.needs import covers
 from automodels.plugins.catalog import load_catalog
@@ -29,17 +29,16 @@ from automodels.testing.attention import (
 )
 from flax_runtime.attend import Attend
 from flax_runtime.attention import xla_attention
-from flax_runtime.devices import device_kind
+from flax_runtime.devices import situation
 
 GRADIENT_ROUNDING = {"float32": 2e-5, "bfloat16": 0.05, "float16": 0.01}
 """Largest difference by the largest gradient."""
 
 
-def attend_for(backend: str, dtype: str) -> Attend:
+def attend_for(backend: str, dtype: str, head_size: int = 64) -> Attend:
     """The backend's function on JAX's first device; raises BackendUnavailableError where it cannot run."""
-    device = jax.devices()[0]
-    here = Situation(framework="flax", device=device_kind(device), dtype=dtype)
-    return Attend.of(choose_backend(load_catalog(), backend, here))
+    needs = AttentionNeeds(head_sizes=(head_size,), possible=frozenset())
+    return Attend.of(choose_backend(load_catalog(), backend, situation(dtype, needs)))
 
 
 def attended(attend: Any, case: AttentionCase, inputs: AttentionInputs, *arrays: jax.Array) -> jax.Array:
@@ -61,16 +60,16 @@ class AttentionConformance:
 
     backend: ClassVar[str]
 
-    def attend(self, dtype: str) -> Attend:
+    def attend(self, dtype: str, head_size: int = 64) -> Attend:
         """The function; for a suite of one that is not installed to override."""
         try:
-            return attend_for(self.backend, dtype)
+            return attend_for(self.backend, dtype, head_size)
         except BackendUnavailableError as error:
             pytest.skip(str(error))
 
     def doable(self, case: AttentionCase, dtype: str) -> Attend:
         """The function, for a case that it says it can do."""
-        attend = self.attend(dtype)
+        attend = self.attend(dtype, case.head_size)
         missing = [name for name in case.features if not covers(attend.supports, name)]
         if missing:
             pytest.skip(f"{self.backend} does not support {', '.join(sorted(missing))}")
