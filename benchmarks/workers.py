@@ -159,8 +159,8 @@ def usable(asks: Mapping[str, Callable[[], float]]) -> tuple[dict[str, Callable[
 def in_time(asks: Mapping[str, Callable[[], float]], *, rounds: int, seconds: float) -> dict[str, list[float]]:
     """As `alternate`, without a warm-up: as many rounds as there is time for, two at least and `rounds` at most."""
     started = time.perf_counter()
-    found = alternate(asks, rounds=min(2, rounds), warm=0)
-    a_round = (time.perf_counter() - started) / min(2, rounds)
+    found = alternate(asks, rounds=2, warm=0)
+    a_round = (time.perf_counter() - started) / 2
     more = min(rounds - 2, round(seconds / a_round) - 2)
     if more > 0:
         for name, measured in alternate(asks, rounds=more, warm=0).items():
