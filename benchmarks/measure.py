@@ -44,8 +44,14 @@ def medians(found: Mapping[str, list[float]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def record(name: str, figures: Mapping[str, Any], *, part: bool = False) -> None:
-    """Prints the figures and writes them to results/NAME.json, with the command and the machine.
+def record(name: str, figures: Mapping[str, Any], *, part: bool = False, folder: Path = RESULTS) -> None:
+    """Writes the figures with `write`, and prints them."""
+    write(name, figures, part=part, folder=folder)
+    show(figures)
+
+
+def write(name: str, figures: Mapping[str, Any], *, part: bool = False, folder: Path = RESULTS) -> None:
+    """Writes figures to NAME.json in a folder, with the command and the machine.
 
     Those of a `part` take the places of older ones, and leave the others as they were.
     """
@@ -56,23 +62,28 @@ def record(name: str, figures: Mapping[str, Any], *, part: bool = False) -> None
         "cpu": _cpu(),
         "python": platform.python_version(),
     }
-    RESULTS.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     # Where somebody's environments lie says nothing.
     given = re.sub(r" --\w+-peer[ =]\S+", "", " ".join(["", *sys.argv[1:]]))
     command = f"python benchmarks/{Path(sys.argv[0]).name}{given}"
-    path = RESULTS / f"{name}.json"
+    path = folder / f"{name}.json"
     found = {"command": command, "machine": machine, **figures}
-    if part:
+    if part and path.exists():
         before = json.loads(path.read_text())
         found = {**before, **found, "command": f"{before['command']}; then {command}"}
     path.write_text(json.dumps(found, indent=2) + "\n")
-    show(figures)
 
 
 def show(figures: Mapping[str, Any]) -> None:
     width = max(map(len, figures))
     for key, value in figures.items():
-        print(f"{key:<{width}}  {value:.4g}" if isinstance(value, float) else f"{key:<{width}}  {value}")
+        print(f"{key:<{width}}  {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " · ".join(f"{key} {_shown(part)}" for key, part in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _run(argv: list[str], env: Mapping[str, str] | None) -> None:

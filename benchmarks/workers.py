@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +24,11 @@ QUIET = {"JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY"
 class WorkerError(RuntimeError):
     """A worker could not do what it was asked."""
 
+    def __init__(self, message: str, reason: str) -> None:
+        """`reason` is the message's one line that says why."""
+        super().__init__(message)
+        self.reason = reason
+
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
@@ -31,6 +36,8 @@ class Peer:
 
     python: str
     file: str
+    env: Mapping[str, str] = field(default_factory=lambda: QUIET)
+    """What it finds in its environment beside what is there."""
 
     def start(self) -> Worker:
         inherited = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
@@ -42,7 +49,7 @@ class Peer:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**inherited, **QUIET},
+            env={**inherited, **self.env},
         )
         return Worker(process, errors, started)
 
@@ -64,10 +71,12 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps({"do": do, **arguments}), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
-        found: dict[str, Any] = json.loads(line) if line else {"error": "it ended"}
-        if "error" in found:
+        found: dict[str, Any] = json.loads(line) if line else {}
+        if not line or "error" in found:
             self._errors.seek(0)
-            raise WorkerError(f"{self.process.args}, {do} {arguments}: {found['error']}\n{self._errors.read()[-4000:]}")
+            written = self._errors.read()[-4000:]
+            error = found.get("error", f"it ended\n{written}")
+            raise WorkerError(f"{self.process.args}, {do} {arguments}: {error}\n{written}", reason=_reason(error))
         return found
 
     def anonymous(self) -> int:
@@ -135,7 +144,38 @@ def alternate(asks: Mapping[str, Callable[[], float]], *, rounds: int, warm: int
     return found
 
 
+def usable(asks: Mapping[str, Callable[[], float]]) -> tuple[dict[str, Callable[[], float]], dict[str, str]]:
+    """Those that can do it once, which compiles what has to be compiled; why the others cannot."""
+    found, reasons = {}, {}
+    for name, ask in asks.items():
+        try:
+            ask()
+            found[name] = ask
+        except WorkerError as error:
+            reasons[name] = error.reason
+    return found, reasons
+
+
+def in_time(asks: Mapping[str, Callable[[], float]], *, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """As `alternate`, without a warm-up: as many rounds as there is time for, two at least and `rounds` at most."""
+    started = time.perf_counter()
+    found = alternate(asks, rounds=2, warm=0)
+    a_round = (time.perf_counter() - started) / 2
+    more = min(rounds - 2, round(seconds / a_round) - 2)
+    if more > 0:
+        for name, measured in alternate(asks, rounds=more, warm=0).items():
+            found[name] += measured
+    return found
+
+
 def spread(seconds: list[float]) -> float:
     """How noisy: half of the measurements lie within this share of the median."""
     low, _, high = statistics.quantiles(seconds, n=4)
     return (high - low) / statistics.median(seconds)
+
+
+def _reason(error: str) -> str:
+    """The first line of the last exception in what was written."""
+    lines = [line for line in error.rpartition("Traceback (most recent call last)")[2].splitlines() if line.strip()]
+    causes = [line for line in lines[1:] if not line.startswith(" ")]
+    return (causes or lines)[0][:300]
