@@ -27,6 +27,9 @@ class Driver(ABC):
     slow_backends: ClassVar[frozenset[str]] = frozenset()
     """Those that take too long to be tried with every model: it is loaded with them, and not called."""
 
+    left_out_backends: ClassVar[frozenset[str]] = frozenset()
+    """Those that no model is loaded with, because they change the whole process."""
+
     @abstractmethod
     def build(self, model_class: Any, config: Any, *, seed: int = 0, dtype: str = "float32") -> Any:
         """A model with fresh parameters that computes in `dtype`."""

@@ -80,7 +80,7 @@ class PackagingTests(Subject):
         ran: list[str] = []
         refused: dict[str, tuple[str, ...]] = {}
 
-        for name in sorted(declared):
+        for name in sorted(declared - self.driver.left_out_backends):
             try:
                 model = self.driver.load(self.tested, saved, backend=name)
             except BackendUnavailableError as error:

@@ -22,6 +22,8 @@ class FlaxDriver(Driver):
         "msgpack": {"safe_serialization": False},
     }
 
+    left_out_backends: ClassVar[frozenset[str]] = frozenset({"jit-cached"})
+
     def build(self, model_class: Any, config: Any, *, seed: int = 0, dtype: str = "float32") -> Any:
         return model_class(config, seed=seed, dtype=jnp.dtype(dtype))
 
