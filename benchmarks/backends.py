@@ -16,13 +16,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from measure import RESULTS, medians, record, show
+from measure import RESULTS, medians, record, seconds_of_commands, show
 from workers import Peer, Worker, in_time, running, spread, usable
 
 from automodels.testing.sites import FakeSite
 
 FRAMEWORKS = {"flax": "backends_flax.py", "torch": "backends_torch.py"}
-PARTS = ("attention", "forward", "decode")
+PARTS = ("attention", "forward", "decode", "start")
 GOAL = "auto / best (goal at most 1.05)"
 MOST_DIFFERENCE = 1e-3  # between outputs of two backends, by root mean squares
 
@@ -64,6 +64,15 @@ from torch.nn.functional import scaled_dot_product_attention
 
 def attention(q, k, v, *, mask=None, scale=None, is_causal=False):
     return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, is_causal=is_causal)
+"""
+
+START = """
+import jax
+from flax_opt import FlaxOPTForCausalLM, OPTConfig
+
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+model = FlaxOPTForCausalLM(OPTConfig(eos_token_id=None, **{fields}), backend="{backend}")
+model.generate([[5] * 32], max_new_tokens=8).sequences.block_until_ready()
 """
 
 
@@ -184,18 +193,38 @@ def main() -> None:
         site.plugin("outside", MANIFEST)
         site.write(site.path, {"outside_flax.py": OUTSIDE_FLAX, "outside_torch.py": OUTSIDE_TORCH})
         path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+        if "start" in parts and "flax" in options.frameworks:
+            figures |= _start(options)
         for framework in options.frameworks:
             peer = Peer(python=sys.executable, file=FRAMEWORKS[framework], env={"PYTHONPATH": path})
             with running({framework: peer}) as workers:
                 bench = Bench(framework, workers[framework], options)
                 for part in parts:
-                    bench.measure(part)
+                    if part != "start":
+                        bench.measure(part)
             figures |= bench.figures
     if options.record or not (options.parts or options.tiny):
         is_part = bool(options.parts) or len(options.frameworks) < len(FRAMEWORKS)
         record("backends", figures, part=is_part, folder=options.results)
     else:
         show(figures)
+
+
+def _start(options: argparse.Namespace) -> dict[str, Any]:
+    """Whole processes that make a model and generate: programs compiled, or found where an earlier one left them."""
+    fields = TINY | FURTHER["opt"] if options.tiny else {}
+    with tempfile.TemporaryDirectory() as cache:
+        commands = {
+            name: [sys.executable, "-c", START.format(fields=fields, backend=name)] for name in ("jit", "jit-cached")
+        }
+        found = seconds_of_commands(commands, runs=2 if options.tiny else 5, env={"XDG_CACHE_HOME": cache})
+    middle = medians(found)
+    return {
+        f"flax, process to 8 tokens of {FAMILIES['opt']}": {
+            **{f"{name}, s": seconds for name, seconds in middle.items()},
+            "jit / jit-cached": middle["jit"] / middle["jit-cached"],
+        }
+    }
 
 
 def _options() -> argparse.Namespace:
