@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -191,20 +192,31 @@ def test_eager_generation_makes_the_same_tokens(models):
     np.testing.assert_array_equal(found, models["opt"].generate(IDS, **prompt).sequences)
 
 
-def test_programs_are_kept_on_disk_when_that_is_asked_for(models, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update("jax_compilation_cache_dir", None)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    try:
-        models["bert"].with_backend("jit-cached")(IDS)
-        kept = jax.config.jax_compilation_cache_dir
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before[0])
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
+def test_programs_are_kept_on_disk_when_that_is_asked_for(tmp_path):
+    """In processes of their own: the cache is switched on for a whole process, and looked for once."""
+    code = """
+import jax
+from flax_bert import BertConfig, FlaxBertModel
 
-    assert kept == str(tmp_path / "automodels" / "xla")
-    assert any(path.is_file() for path in (tmp_path / "automodels" / "xla").iterdir())
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+found = []
+jax.monitoring.register_event_listener(lambda event, **_: found.append(event.rpartition("/")[2]))
+sizes = dict(vocab_size=31, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
+FlaxBertModel(BertConfig(**sizes), backend="jit-cached")([[5, 7]])
+print(jax.config.jax_compilation_cache_dir, found.count("cache_hits"), found.count("cache_misses"))
+"""
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+
+    first, second = (
+        subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.split()
+        for _ in range(2)
+    )
+
+    assert first[0] == second[0] == str(tmp_path / "automodels" / "xla")
+    assert (int(first[1]), int(second[2])) == (0, 0)
+    assert int(second[1]) == int(first[2]) > 0
 
 
 @pytest.mark.parametrize(
