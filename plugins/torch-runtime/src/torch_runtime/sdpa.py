@@ -5,15 +5,12 @@ Shapes: B batch, T query tokens, S key tokens, N heads, H head size.
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from torch_runtime.attention import eager_attention
-from torch_runtime.masks import causal_mask
 
 FORMULA = "formula"
 _HALF = (torch.bfloat16, torch.float16)
@@ -32,10 +29,9 @@ def sdpa_attention(
 ) -> Tensor:
     """As `AttentionFunction`, by the kernel that torch takes for types, shapes and device.
 
-    On a CPU, the formula computes shapes for which it measured faster; `kernel_of` tells.
+    On a CPU, the formula computes what it measured faster at, single tokens in half types; `kernel_of` tells.
     """
-    if _formula_is_faster(q, k, mask, is_causal=is_causal, dropout=dropout):
-        mask = _causal_mask(q.shape[2]) if is_causal else mask
+    if _formula_is_faster(q, k, dropout):
         q, k = q.float(), k.float()  # as the kernel does: scores in half types would be coarse
         return eager_attention(q, k, v, mask=mask, bias=bias, scale=scale)
     return scaled_dot_product_attention(
@@ -58,7 +54,7 @@ def kernel_of(
 
     Asked under the same circumstances: gradients, and `torch.nn.attention.sdpa_kernel`, change the answer.
     """
-    if _formula_is_faster(q, k, mask, is_causal=is_causal, dropout=dropout):
+    if _formula_is_faster(q, k, dropout):
         return FORMULA
     chosen = torch._fused_sdp_choice(
         q, k, v, attn_mask=_one_mask(q, mask, bias), dropout_p=dropout, is_causal=is_causal, scale=scale
@@ -130,27 +126,13 @@ def _one_mask(q: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor | N
     return mask
 
 
-@functools.lru_cache(maxsize=16)  # as many as there are lengths of short prompts
-def _causal_mask(tokens: int) -> Tensor:
-    with torch.inference_mode(False):  # any later call may use it
-        return causal_mask(tokens, tokens, torch.device("cpu"))
+def _formula_is_faster(q: Tensor, k: Tensor, dropout: float) -> bool:
+    """Whether the formula takes 0.3 to 0.6 of the time of torch's kernel for CPUs, which is slow at half types.
 
-
-def _formula_is_faster(q: Tensor, k: Tensor, mask: Tensor | None, *, is_causal: bool, dropout: float) -> bool:
-    """Whether the formula measured faster than torch's one fused kernel for CPUs, without gradients.
-
-    The kernel gives each head of each sequence to one thread, in small products; the formula is three large ones. Its
-    time by the kernel's, with 12 heads of 64 and 2 threads, in float32: 8 texts, one token each behind 128 to 1024, 0.7
-    to 0.95; 8 texts of 16 tokens, 0.6 to 0.8; one text of 128 tokens, 0.85. With one thread the last two are above 1.
-    In half types, single tokens: 0.3 to 0.6.
+    In float32 it was faster at some shapes by itself, at 8 texts of one token or 16; inside models it never was.
     """
-    if q.device.type != "cpu" or torch.compiler.is_compiling() or dropout or torch.is_grad_enabled():
+    if q.device.type != "cpu" or q.dtype not in _HALF or q.shape[2] > 1 or dropout:
         return False
-    rows, queries, keys = q.shape[0] * q.shape[1], q.shape[2], k.shape[2]
-    if queries == 1 and q.dtype != torch.float64:
-        return rows * keys >= 1024 if q.dtype in _HALF else rows >= 96 and keys >= 64
-    if q.dtype != torch.float32 or torch.get_num_threads() == 1:
+    if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
-    if queries <= 16:
-        return queries >= 8 and rows >= 96 and keys <= 128
-    return 48 <= queries <= 128 and rows <= 16 and keys <= 128 and mask is None and not is_causal
+    return q.shape[0] * q.shape[1] * k.shape[2] >= 1024
