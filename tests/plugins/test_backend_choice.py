@@ -295,9 +295,11 @@ def test_a_function_is_told_what_it_knows_in_its_own_words():
     words = Attend(kernel, "kernel", frozenset({"padding", "causal", "window"}), min_queries=2)
     masks = Attend(kernel, "kernel", frozenset({"mask"}))
     numbers = Attend(kernel, "kernel", frozenset({"bias"}))
+    both = Attend(kernel, "kernel", frozenset({"padding", "bias"}))
 
-    for attend in (words, masks, numbers):
+    for attend in (words, masks, numbers, both):
         attend(x, x, x, mask=padding, causal=True, window=5)
+    both(x, x, x, mask=padding)
     words(x, x, x, causal=True, offset=jnp.asarray(0))  # where the first query stands is not known: no word for it
     words(x[:, :1], x, x, mask=padding)  # one token
 
@@ -306,4 +308,6 @@ def test_a_function_is_told_what_it_knows_in_its_own_words():
         {"mask": padding.shape, "causal": True, "window": 5},
         {"mask": whole},
         {"bias": whole},
+        {"bias": whole},
+        {"mask": padding.shape},
     ]

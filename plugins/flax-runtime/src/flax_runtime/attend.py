@@ -87,7 +87,7 @@ class Attend:
 
     def _missing(self, seen: Seen, *, has_bias: bool, is_dropping: bool) -> list[str]:
         missing = []
-        if seen.mask is not None and not self._takes(seen.mask):
+        if seen.mask is not None and not self._takes(seen.mask) and "bias" not in self.supports:
             missing.append("masks" if "padding" in self.supports else "padding and no masks")
         if has_bias and "bias" not in self.supports:
             missing.append("bias")
@@ -97,12 +97,12 @@ class Attend:
 
     def _takes(self, mask: jax.Array) -> bool:
         is_padding = mask.shape[1] == mask.shape[2] == 1
-        return bool({"mask", "bias"} & self.supports) or (is_padding and "padding" in self.supports)
+        return "mask" in self.supports or (is_padding and "padding" in self.supports)
 
     def _arguments(self, seen: Seen, given: dict[str, Any]) -> dict[str, Any]:
         """Those that say something, of what the function knows."""
         mask, bias = seen.mask, given["bias"]
-        if mask is not None and not {"mask", "padding"} & self.supports:
+        if mask is not None and not self._takes(mask):
             hidden = jnp.where(mask, 0, MASKED).astype(jnp.float32)
             mask, bias = None, hidden if bias is None else bias + hidden
         words = {"causal": True, "window": seen.window} if seen.causal else {}
