@@ -22,9 +22,14 @@ class TestXla(AttentionConformance):
 
 
 class TestHeadwise(AttentionConformance):
-    """With limits so small that every case is large, and a head is a group."""
+    """With limits so small that every case is large, and a head is a group; in one type, for it calls `xla`."""
 
     backend = "headwise"
+
+    def attend(self, dtype: str, head_size: int = 64) -> Attend:
+        if dtype != "float32":
+            pytest.skip("a group of heads is computed by xla, which is tested in every type")
+        return super().attend(dtype, head_size)
 
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch):

@@ -22,6 +22,7 @@ class FlaxDriver(Driver):
         "msgpack": {"safe_serialization": False},
     }
 
+    slow_backends: ClassVar[frozenset[str]] = frozenset({"eager", "jit"})  # compiled for each operation; as by default
     left_out_backends: ClassVar[frozenset[str]] = frozenset({"jit-cached"})
 
     def build(self, model_class: Any, config: Any, *, seed: int = 0, dtype: str = "float32") -> Any:
