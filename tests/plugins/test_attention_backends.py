@@ -17,6 +17,14 @@ from flax_runtime.pallas import pallas_attention
 from flax_runtime.testing.attention_tests import AttentionConformance
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compile_fast():
+    """Hundreds of programs are compiled to be run once; models are tested as they are compiled otherwise."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 class TestXla(AttentionConformance):
     backend = "xla"
 
