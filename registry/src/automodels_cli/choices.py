@@ -188,7 +188,7 @@ def _print(subject: Subject, choices: list[Choice], output: Output) -> None:
         else:
             _print_report(choice, choice.report, output)
     taken = [part for choice in choices if choice.report for part in _chosen(choice.report)]
-    if any(candidate.table.probe and "not asked" in candidate.note for candidate in taken):
+    if any(candidate.is_unasked for candidate in taken):
         output.note(UNASKED)
 
 

@@ -16,6 +16,7 @@ from automodels.plugins.scan import shown
 from automodels.plugins.tables import ATTENTION, BACKEND_KINDS, EXECUTION, BackendTable
 
 AUTO = "auto"
+UNASKED = "its probe was not asked"
 
 
 def unavailable(
@@ -25,8 +26,8 @@ def unavailable(
 
     `capability` is that of a CUDA device, times ten.
     """
-    if plugin.state != "ok":
-        return plugin.fatal.message if plugin.fatal else f"the plugin is {plugin.state}"
+    if plugin.refusal is not None:
+        return plugin.refusal
     usable = [kind for kind in table.devices if kind in machine.devices]
     if not usable:
         return _lacking(table, machine)
@@ -90,19 +91,18 @@ class _Judge:
             reason, notes = self.declared(plugin, table), _notes(table, self.situation.needs, named=asked is not None)
             if reason is None and asked not in (None, table.name):
                 reason = f"{asked} was asked for"
-            if reason is None and table.probe is not None:
-                if taken or self.probe is None:
-                    notes.append("its probe was not asked")
-                else:
-                    reason = self.probe(table.probe, plugin, self.situation)
+            waits = reason is None and table.probe is not None
+            if waits and table.probe is not None and self.probe is not None and not taken:
+                reason, waits = self.probe(table.probe, plugin, self.situation), False
             taken = taken or reason is None
-            found.append(BackendCandidate(plugin=plugin, table=table, rejection=reason, note="; ".join(notes)))
+            note = "; ".join([*notes, *([UNASKED] if waits else [])])
+            found.append(BackendCandidate(plugin=plugin, table=table, rejection=reason, note=note, is_unasked=waits))
         return found
 
     def declared(self, plugin: Plugin, table: BackendTable) -> str | None:
         """Why the manifest says that it cannot be taken, what is cheap to know first."""
-        if plugin.state != "ok":
-            return plugin.fatal.message if plugin.fatal else f"the plugin is {plugin.state}"
+        if plugin.refusal is not None:
+            return plugin.refusal
         if self.situation.device not in table.devices:
             return self.elsewhere(table)
         return self.catalog.unmet(table.requires) or _misfit(table, self.situation)

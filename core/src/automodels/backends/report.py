@@ -19,6 +19,9 @@ class BackendCandidate:
     note: str = ""
     """What there is to say of one that can be taken."""
 
+    is_unasked: bool = False
+    """Whether it has a probe that was not asked."""
+
     def __str__(self) -> str:
         verdict = (
             f"rejected: {self.rejection}" if self.rejection else f"accepted{f' ({self.note})' if self.note else ''}"

@@ -47,6 +47,13 @@ class Plugin:
         """The first reason why it may not be used."""
         return next((problem for problem in self.problems if problem.fatal), None)
 
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing of it may be chosen, in words; None when it may."""
+        if self.state == "ok":
+            return None
+        return self.fatal.message if self.fatal else f"the plugin is {self.state}"
+
     def __repr__(self) -> str:
         return f"<Plugin {self}: {self.state}>"
 
