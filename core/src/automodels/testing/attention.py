@@ -17,6 +17,8 @@ BATCH, HEADS = 2, 2
 DTYPES = ("float32", "bfloat16", "float16")
 ROUNDING = {"float32": 2.0**-18, "bfloat16": 2.0**-6, "float16": 2.0**-9}
 """Largest difference by the largest value: four roundings of half types, and of sums of a few hundred in float32."""
+GRADIENT_ROUNDING = {"float32": 2e-5, "bfloat16": 0.05, "float16": 0.01}
+"""Largest difference by the largest gradient."""
 
 Array = np.ndarray[Any, Any]
 

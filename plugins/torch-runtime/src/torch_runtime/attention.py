@@ -127,3 +127,9 @@ def lowered(q: Tensor, k: Tensor, mask: Tensor | None, window: int | None) -> Te
     found = combined(mask, causal_mask(queries, keys, q.device), near)
     assert found is not None
     return found
+
+
+def as_numbers(mask: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """What is added to scores so that they hide what a mask hides, a bias included."""
+    added = torch.zeros((), dtype=dtype, device=mask.device) if bias is None else bias.to(dtype)
+    return torch.where(mask, added, torch.finfo(dtype).min)

@@ -5,12 +5,14 @@ Shapes: B batch, T query tokens, S key tokens, N heads, H head size.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from torch_runtime.attention import eager_attention
+from torch_runtime.attention import as_numbers, eager_attention
 
 FORMULA = "formula"
 _HALF = (torch.bfloat16, torch.float16)
@@ -34,9 +36,7 @@ def sdpa_attention(
     if _formula_is_faster(q, k, dropout):
         q, k = q.float(), k.float()  # as the kernel does: scores in half types would be coarse
         return eager_attention(q, k, v, mask=mask, bias=bias, scale=scale)
-    return scaled_dot_product_attention(
-        q, k, v, attn_mask=_one_mask(q, mask, bias), dropout_p=dropout, is_causal=is_causal, scale=scale
-    )
+    return _fused(q, k, v, mask=mask, bias=bias, is_causal=is_causal, scale=scale, dropout=dropout)
 
 
 def kernel_of(
@@ -62,41 +62,31 @@ def kernel_of(
     return SDPBackend(chosen).name.lower().removesuffix("_attention")
 
 
-def flash_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = False, scale: float | None = None, dropout: float = 0.0
-) -> Tensor:
+def flash_attention(q: Tensor, k: Tensor, v: Tensor, **given: Any) -> Tensor:
     """Flash attention alone (Dao 2023, https://arxiv.org/abs/2307.08691)."""
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-        return scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=is_causal, scale=scale)
+        return _fused(q, k, v, **given)
 
 
-def cudnn_attention(
-    q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool = False, scale: float | None = None, dropout: float = 0.0
-) -> Tensor:
+def cudnn_attention(q: Tensor, k: Tensor, v: Tensor, **given: Any) -> Tensor:
     """The attention of NVIDIA's cuDNN alone."""
     with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
-        return scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=is_causal, scale=scale)
+        return _fused(q, k, v, **given)
 
 
-def efficient_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    mask: Tensor | None = None,
-    bias: Tensor | None = None,
-    is_causal: bool = False,
-    scale: float | None = None,
-    dropout: float = 0.0,
-) -> Tensor:
+def efficient_attention(q: Tensor, k: Tensor, v: Tensor, **given: Any) -> Tensor:
     """Memory-efficient attention alone (Rabe and Staats 2021, https://arxiv.org/abs/2112.05682)."""
     with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
-        return scaled_dot_product_attention(
-            q, k, v, attn_mask=_one_mask(q, mask, bias), dropout_p=dropout, is_causal=is_causal, scale=scale
-        )
+        return _fused(q, k, v, **given)
 
 
-def math_attention(
+def math_attention(q: Tensor, k: Tensor, v: Tensor, **given: Any) -> Tensor:
+    """Torch's own unfused attention, which every device has."""
+    with sdpa_kernel(SDPBackend.MATH):
+        return _fused(q, k, v, **given)
+
+
+def _fused(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -107,18 +97,15 @@ def math_attention(
     scale: float | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Torch's own unfused attention, which every device has."""
-    with sdpa_kernel(SDPBackend.MATH):
-        return scaled_dot_product_attention(
-            q, k, v, attn_mask=_one_mask(q, mask, bias), dropout_p=dropout, is_causal=is_causal, scale=scale
-        )
+    return scaled_dot_product_attention(
+        q, k, v, attn_mask=_one_mask(q, mask, bias), dropout_p=dropout, is_causal=is_causal, scale=scale
+    )
 
 
 def _one_mask(q: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor | None:
     """Mask and bias as the one argument that torch has for them."""
     if bias is not None:
-        bias = bias.to(q.dtype)
-        return bias if mask is None else torch.where(mask, bias, torch.finfo(q.dtype).min)
+        return bias.to(q.dtype) if mask is None else as_numbers(mask, bias, q.dtype)
     if mask is not None and q.device.type != "cpu":
         # Kernels of GPUs may give NaN for a query whose keys are all masked; it sees all of them instead. Those of the
         # CPU give 0 from torch 2.5 on, forwards and backwards, and without these two steps take up to a third less.

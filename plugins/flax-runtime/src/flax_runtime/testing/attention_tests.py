@@ -21,6 +21,7 @@ from automodels.plugins.catalog import load_catalog
 from automodels.testing.attention import (
     CASES,
     DTYPES,
+    GRADIENT_ROUNDING,
     AttentionCase,
     AttentionInputs,
     attention_inputs,
@@ -30,9 +31,6 @@ from automodels.testing.attention import (
 from flax_runtime.attend import Attend
 from flax_runtime.attention import xla_attention
 from flax_runtime.devices import situation
-
-GRADIENT_ROUNDING = {"float32": 2e-5, "bfloat16": 0.05, "float16": 0.01}
-"""Largest difference by the largest gradient."""
 
 
 def attend_for(backend: str, dtype: str, head_size: int = 64) -> Attend:

@@ -20,6 +20,7 @@ from automodels.plugins.catalog import load_catalog
 from automodels.testing.attention import (
     CASES,
     DTYPES,
+    GRADIENT_ROUNDING,
     AttentionCase,
     AttentionInputs,
     attention_inputs,
@@ -31,9 +32,6 @@ from torch_runtime.attention import eager_attention
 from torch_runtime.devices import capability_of, kind_of
 from torch_runtime.masks import causal_mask, combined, window_mask
 from torch_runtime.tensors import TORCH_DTYPES
-
-GRADIENT_ROUNDING = {"float32": 2e-5, "bfloat16": 0.05, "float16": 0.01}
-"""Largest difference by the largest gradient."""
 
 PLAIN = Attend(eager_attention, "plain", frozenset({"mask", "bias"}))
 
