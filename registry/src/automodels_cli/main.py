@@ -60,7 +60,7 @@ def _run(arguments: Namespace, output: Output) -> int:
         from automodels.errors import InputError
 
         raise InputError(
-            "A command is needed: list, show, explain, doctor, backends, pull, verify, convert, or run.",
+            f"A command is needed, one of {', '.join(arguments.commands)}.",
             hints=["Run: registry --help"],
         )
     code: int = importlib.import_module(arguments.module).run(arguments, output)

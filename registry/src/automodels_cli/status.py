@@ -11,7 +11,7 @@ from automodels.plugins.entries import Plugin
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """One of `automodels_cli.arguments.STATUSES`, and why."""
+    """One of `automodels_cli.arguments.looking.STATUSES`, and why."""
 
     word: str
     reason: str | None = None
