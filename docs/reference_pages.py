@@ -1,0 +1,101 @@
+"""Pages of the reference: every name that the plugin API promises, with its signature and docstring, by Sphinx's autodoc."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "plugin_api"))
+
+import signatures
+
+PAGES = {
+    "automodels": "Auto classes and choosing",
+    "configs": "Config classes",
+    "errors": "Error classes",
+    "checkpoints": "Checkpoints and key maps",
+    "plugins": "Plugins, backends, outputs",
+    "flax_runtime": "The Flax runtime",
+    "torch_runtime": "The PyTorch runtime",
+    "testing": "Test suites and fixtures",
+}
+FOREIGN = "BaseModel, Module, Exception, BaseException, OSError, object, dict, Mapping, tuple, Protocol, ABC, Enum"
+"""Classes whose members are somebody else's."""
+
+
+def page_of(module: str) -> str:
+    """The page on which a module's names stand."""
+    if ".testing" in module:
+        return "testing"
+    if module.startswith(("automodels.config", "automodels.families")):
+        return "configs"
+    if module == "automodels.errors":
+        return "errors"
+    if module.startswith("automodels.checkpoint"):
+        return "checkpoints"
+    if module.startswith("torch"):
+        return "torch_runtime"
+    if module.startswith("flax"):
+        return "flax_runtime"
+    return "automodels" if module == "automodels" else "plugins"
+
+
+def write_reference(directory: Path) -> None:
+    """Writes all pages."""
+    names = {part: signatures.promised(part) for part in signatures.PARTS}
+    homes = {reference: home(reference) for part in names.values() for reference in part}
+    for page, title in PAGES.items():
+        parts = [heading(title, "=")]
+        if page == "errors":
+            parts.append(importlib.import_module("automodels.errors").__doc__.split("\n\n", 1)[1])
+        for module in dict.fromkeys(reference.partition(":")[0] for reference in homes):
+            if page_of(module) == page:
+                parts += section(module, [found for found in homes.items() if found[0].startswith(f"{module}:")])
+        (directory / f"{page}.rst").write_text("\n".join(parts), encoding="utf-8")
+
+
+def home(reference: str) -> str:
+    """`module:name` of the place at which something that several modules have is described: where it is defined."""
+    module, _, name = reference.partition(":")
+    value = getattr(importlib.import_module(module), name)
+    defined = f"{getattr(value, '__module__', module)}:{name}"
+    everything = {found for part in signatures.PARTS for found in signatures.promised(part)}
+    return defined if defined in everything else reference
+
+
+def section(module: str, names: Iterable[tuple[str, str]]) -> list[str]:
+    """What a module has; what is described elsewhere is a link there."""
+    parts = [heading(f"``{module}``", "-"), f".. currentmodule:: {module}\n"]
+    elsewhere = [there.replace(":", ".") for here, there in names if here != there]
+    if elsewhere:
+        parts.append("Also here: " + ", ".join(f":py:obj:`{name}`" for name in elsewhere) + ".\n")
+    for here, there in names:
+        if here == there:
+            parts.append(described(*here.split(":")))
+    return parts
+
+
+def described(module: str, name: str) -> str:
+    """The directive of autodoc for one name."""
+    value: Any = getattr(importlib.import_module(module), name)
+    if inspect.isclass(value):
+        lines = [f".. autoclass:: {name}", f"   :inherited-members: {FOREIGN}"]
+        if issubclass(value, BaseModel):
+            lines[0] += "(**fields)"
+            lines.append("   :exclude-members: model_config, model_post_init")
+        if issubclass(value, Exception):
+            lines = [f".. autoexception:: {name}"]
+        return "\n".join([*lines, ""])
+    kind = "function" if inspect.isroutine(value) else "data"
+    lines = [f".. auto{kind}:: {name}"] + (["   :no-value:"] if kind == "data" else [])
+    return "\n".join([*lines, ""])
+
+
+def heading(text: str, line: str) -> str:
+    return f"{text}\n{line * len(text)}\n"
