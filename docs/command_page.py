@@ -42,8 +42,8 @@ def described(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
     yield f"## `{name}`\n"
     if command.description:
         yield f"{escaped(command.description)}\n"
-    formatter = argparse.HelpFormatter(name, width=72)
-    formatter.add_usage(command.usage, command._actions, command._mutually_exclusive_groups)
+    formatter = argparse.HelpFormatter(name, width=60)
+    formatter.add_usage(command.usage, own(command), command._mutually_exclusive_groups)
     yield f"```text\n{formatter.format_help().strip()}\n```\n"
     rows = list(arguments(command))
     if rows:
@@ -52,12 +52,19 @@ def described(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
         yield f"```text\n{command.epilog.strip()}\n```\n"
 
 
+def own(command: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The arguments that not every command has."""
+    return [
+        action
+        for action in command._actions
+        if not COMMON & {*action.option_strings} and action.help != argparse.SUPPRESS
+    ]
+
+
 def arguments(command: argparse.ArgumentParser) -> Iterator[str]:
-    """A row of the table for each argument that not every command has."""
+    """A row of the table for each argument of its own."""
     formatter = argparse.HelpFormatter(command.prog)
-    for action in command._actions:
-        if COMMON & {*action.option_strings} or action.help == argparse.SUPPRESS:
-            continue
+    for action in own(command):
         metavar = formatter._metavar_formatter(action, action.dest.upper())(1)[0]
         if not action.option_strings:
             shown = metavar if isinstance(action.metavar, str) else action.dest.upper()

@@ -23,7 +23,7 @@ NAVIGATION = {
     "Start": ["tour", "tutorial", "migration"],
     "How to": ["plugins", "testing", "backends", "checkpoints", "locking", "training", "generation", "text", "pytorch"],
     "Reference": [
-        "command",
+        "The command registry <command>",
         "reference/command",
         "manifest",
         "plugin-api",
@@ -89,6 +89,8 @@ def with_links(text: str, page: Path, pages: dict[str, str]) -> str:
             return f"{{term}}`{shown} <{anchor.removeprefix('#')}>`"
         if path == "README.md":
             path = "docs/index.md"
+        if shown.endswith(".md"):  # on GitHub a name of a file, on the site the title of the page
+            shown = ""
         return f"[{shown}]({pages[path]}{anchor})" if path in pages else shown
 
     kept: list[str] = []
@@ -102,7 +104,7 @@ def with_links(text: str, page: Path, pages: dict[str, str]) -> str:
 def as_glossary(text: str) -> str:
     """The table of words as entries that can be linked."""
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE)[1:]
-    entries = "\n".join(f"{word}\n: {meaning}" for word, meaning in rows if set(word) - set("-| "))
+    entries = "\n".join(f"{word}\n  {meaning}" for word, meaning in rows if set(word) - set("-| "))
     before = text[: text.index("| word |")]
     after = re.split(r"^\|.*\|$", text, flags=re.MULTILINE)[-1]
     return f"{before}:::{{glossary}}\n{entries}\n:::\n{after}"
@@ -111,14 +113,19 @@ def as_glossary(text: str) -> str:
 def toctrees(source: Path) -> str:
     """The navigation; raises ValueError when a page is not in it."""
     there = {path.relative_to(source).with_suffix("").as_posix() for path in source.rglob("*.*")} - {"index"}
-    named = [page for group in NAVIGATION.values() for page in group]
+    named = [name_of(page) for group in NAVIGATION.values() for page in group]
     if missing := sorted(there - set(named)) + sorted(set(named) - there - NOT_YET):
         raise ValueError(f"NAVIGATION of docs/make_site.py and the pages differ in {', '.join(missing)}")
-    groups = {caption: [page for page in group if page in there] for caption, group in NAVIGATION.items()}
+    groups = {caption: [page for page in group if name_of(page) in there] for caption, group in NAVIGATION.items()}
     return "".join(
         f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(group) + "\n```\n"
         for caption, group in groups.items()
     )
+
+
+def name_of(entry: str) -> str:
+    """The page of an entry of the navigation, which may have a title before it."""
+    return entry.partition("<")[2].rstrip(">") or entry
 
 
 if __name__ == "__main__":

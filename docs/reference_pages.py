@@ -1,4 +1,4 @@
-"""Pages of the reference: every name that the plugin API promises, with its signature and docstring, by Sphinx's autodoc."""
+"""Pages of the reference: every name that the plugin API promises, with its signature and docstring, by autodoc."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from sphinx.pycode import ModuleAnalyzer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "plugin_api"))
 
@@ -25,6 +26,16 @@ PAGES = {
     "torch_runtime": "The PyTorch runtime",
     "testing": "Test suites and fixtures",
 }
+BY_START = {
+    "automodels.config": "configs",
+    "automodels.families": "configs",
+    "automodels.errors": "errors",
+    "automodels.checkpoint": "checkpoints",
+    "flax": "flax_runtime",
+    "torch": "torch_runtime",
+}
+"""How the names of modules begin → the page."""
+
 FOREIGN = "BaseModel, Module, Exception, BaseException, OSError, object, dict, Mapping, tuple, Protocol, ABC, Enum"
 """Classes whose members are somebody else's."""
 
@@ -33,17 +44,9 @@ def page_of(module: str) -> str:
     """The page on which a module's names stand."""
     if ".testing" in module:
         return "testing"
-    if module.startswith(("automodels.config", "automodels.families")):
-        return "configs"
-    if module == "automodels.errors":
-        return "errors"
-    if module.startswith("automodels.checkpoint"):
-        return "checkpoints"
-    if module.startswith("torch"):
-        return "torch_runtime"
-    if module.startswith("flax"):
-        return "flax_runtime"
-    return "automodels" if module == "automodels" else "plugins"
+    if module == "automodels":
+        return "automodels"
+    return next((page for start, page in BY_START.items() if module.startswith(start)), "plugins")
 
 
 def write_reference(directory: Path) -> None:
@@ -74,7 +77,7 @@ def section(module: str, names: Iterable[tuple[str, str]]) -> list[str]:
     parts = [heading(f"``{module}``", "-"), f".. currentmodule:: {module}\n"]
     elsewhere = [there.replace(":", ".") for here, there in names if here != there]
     if elsewhere:
-        parts.append("Also here: " + ", ".join(f":py:obj:`{name}`" for name in elsewhere) + ".\n")
+        parts.append("Also here: " + ", ".join(f":py:obj:`~{name}`" for name in elsewhere) + ".\n")
     for here, there in names:
         if here == there:
             parts.append(described(*here.split(":")))
@@ -92,9 +95,21 @@ def described(module: str, name: str) -> str:
         if issubclass(value, Exception):
             lines = [f".. autoexception:: {name}"]
         return "\n".join([*lines, ""])
-    kind = "function" if inspect.isroutine(value) else "data"
-    lines = [f".. auto{kind}:: {name}"] + (["   :no-value:"] if kind == "data" else [])
-    return "\n".join([*lines, ""])
+    if inspect.isroutine(value) and not hasattr(value, "_pytestfixturefunction"):
+        return f".. autofunction:: {name}\n"
+    text = (
+        getattr(value, "__doc__", "") if callable(value) and hasattr(value, "__wrapped__") else value_text(module, name)
+    )
+    return f".. py:data:: {name}\n\n   " + " ".join((text or "").split()) + "\n"
+
+
+def value_text(module: str, name: str) -> str:
+    """What stands below a value in the module that defines it: autodoc would describe the value's type."""
+    for place in (module, "automodels.json_config"):
+        documented = ModuleAnalyzer.for_module(place).find_attr_docs()
+        if ("", name) in documented:
+            return " ".join(documented["", name])
+    raise ValueError(f"{module}:{name} has no docstring below it")
 
 
 def heading(text: str, line: str) -> str:
