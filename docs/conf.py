@@ -30,11 +30,12 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 72
 add_module_names = False
-toc_object_entries_show_parents = "hide"
+toc_object_entries = False  # every page would carry a list of all methods in its navigation
 
 html_theme = "furo"
 html_title = "automodels"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False

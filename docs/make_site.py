@@ -104,7 +104,7 @@ def with_links(text: str, page: Path, pages: dict[str, str]) -> str:
 def as_glossary(text: str) -> str:
     """The table of words as entries that can be linked."""
     rows = re.findall(r"^\| (.+?) \| (.+?) \|$", text, re.MULTILINE)[1:]
-    entries = "\n".join(f"{word}\n  {meaning}" for word, meaning in rows if set(word) - set("-| "))
+    entries = "\n\n".join(f"{word}\n  {meaning}" for word, meaning in rows if set(word) - set("-| "))
     before = text[: text.index("| word |")]
     after = re.split(r"^\|.*\|$", text, flags=re.MULTILINE)[-1]
     return f"{before}:::{{glossary}}\n{entries}\n:::\n{after}"
@@ -118,7 +118,7 @@ def toctrees(source: Path) -> str:
         raise ValueError(f"NAVIGATION of docs/make_site.py and the pages differ in {', '.join(missing)}")
     groups = {caption: [page for page in group if name_of(page) in there] for caption, group in NAVIGATION.items()}
     return "".join(
-        f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(group) + "\n```\n"
+        f"\n```{{toctree}}\n:hidden:\n:titlesonly:\n:caption: {caption}\n\n" + "\n".join(group) + "\n```\n"
         for caption, group in groups.items()
     )
 

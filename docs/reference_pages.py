@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import sys
@@ -88,19 +89,42 @@ def described(module: str, name: str) -> str:
     """The directive of autodoc for one name."""
     value: Any = getattr(importlib.import_module(module), name)
     if inspect.isclass(value):
-        lines = [f".. autoclass:: {name}", f"   :inherited-members: {FOREIGN}"]
-        if issubclass(value, BaseModel):
-            lines[0] += "(**fields)"
-            lines.append("   :exclude-members: model_config, model_post_init")
-        if issubclass(value, Exception):
-            lines = [f".. autoexception:: {name}"]
-        return "\n".join([*lines, ""])
+        return class_described(value, module, name)
     if inspect.isroutine(value) and not hasattr(value, "_pytestfixturefunction"):
         return f".. autofunction:: {name}\n"
     text = (
         getattr(value, "__doc__", "") if callable(value) and hasattr(value, "__wrapped__") else value_text(module, name)
     )
     return f".. py:data:: {name}\n\n   " + " ".join((text or "").split()) + "\n"
+
+
+def class_described(kind: type, module: str, name: str) -> str:
+    """The directive for a class; what it has from a class that is described elsewhere is described there."""
+    if issubclass(kind, Exception):
+        return f".. autoexception:: {name}\n"
+    bases = [base for base in kind.__mro__[1:] if base in described_classes()]
+    stop = ", ".join([FOREIGN, *(base.__name__ for base in bases)])
+    lines = [f".. autoclass:: {name}", f"   :inherited-members: {stop}"]
+    if issubclass(kind, BaseModel):
+        lines[0] += "(**fields)"
+        lines.append("   :exclude-members: model_config, model_post_init")
+    if bases:
+        place = described_classes()[bases[0]]
+        lines += ["", f"   With all that :py:obj:`~{place}` has."]
+    return "\n".join([*lines, ""])
+
+
+@functools.cache
+def described_classes() -> dict[type, str]:
+    """Class → its name in the reference."""
+    found = {}
+    for part in signatures.PARTS:
+        for reference in signatures.promised(part):
+            place, _, name = home(reference).partition(":")
+            value = getattr(importlib.import_module(place), name)
+            if inspect.isclass(value):
+                found[value] = f"{place}.{name}"
+    return found
 
 
 def value_text(module: str, name: str) -> str:
