@@ -1,10 +1,11 @@
-"""A Sphinx extension: lists of arguments in docstrings, which are written as Google does, become lists on the page."""
+"""A Sphinx extension: arguments in docstrings, written as Google does, become lists; long values are left out."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+LONGEST = 80  # characters of a value that are shown
 _ARGUMENT = re.compile(r"    (\w+): (.*)")
 
 
@@ -18,6 +19,18 @@ def with_fields(_app: Any, _what: str, _name: str, _value: Any, _options: Any, l
     lines[start:end] = ["", *fields, ""]
 
 
+def shorten_values(_app: Any, page: Any) -> None:
+    """Replaces the values of declarations that nobody reads on a page."""
+    from docutils.nodes import Text
+    from sphinx.addnodes import desc_annotation
+
+    for node in page.findall(desc_annotation):
+        if len(text := node.astext()) > LONGEST and text.startswith(" = "):
+            node.clear()
+            node += Text(" = …")
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", with_fields)
+    app.connect("doctree-read", shorten_values)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -108,6 +108,9 @@ def class_described(kind: type, module: str, name: str) -> str:
     if issubclass(kind, BaseModel):
         lines[0] += "(**fields)"
         lines.append("   :exclude-members: model_config, model_post_init")
+    if getattr(kind, "_is_protocol", False):
+        lines[0] += "()"
+        lines.append("   :special-members: __call__")
     if bases:
         place = described_classes()[bases[0]]
         lines += ["", f"   With all that :py:obj:`~{place}` has."]

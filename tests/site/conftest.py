@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests share `visiting`
+
 ROOT = Path(__file__).parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -75,11 +77,13 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def visits(site: Path, address: str, browser: Any) -> dict[str, Any]:
     """Page → what was seen when it was opened, in a large window and in one of a phone's size."""
-    from visiting import DESKTOP, PHONE, visit
+    import visiting
 
     pages = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
-    windows = [browser.new_context(**options) for options in (DESKTOP, PHONE)]
-    seen = {page: tuple(visit(window, address, page) for window in windows) for page in pages}
-    for window in windows:
+    seen = []
+    for options in (visiting.DESKTOP, visiting.PHONE):
+        window = browser.new_context(**options)
+        seen.append(visiting.visits(window, address, pages))
         window.close()
-    return seen
+    desktop, phone = seen
+    return {page: (desktop[page], phone[page]) for page in pages}

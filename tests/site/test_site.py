@@ -10,7 +10,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "docs"), str(ROOT / "tests" / "plugin_api")]
+sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests" / "plugin_api")]
 
 SMALLEST = 11  # pixels of a letter that one can still read: code in a table
 

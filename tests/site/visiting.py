@@ -1,4 +1,4 @@
-"""One visit to a page by a browser, and what was seen."""
+"""Visits to pages by a browser, and what was seen."""
 
 from __future__ import annotations
 
@@ -46,20 +46,30 @@ class Visit:
     """What the console said, what could not be fetched, and what was asked of anybody else."""
 
 
-def visit(window: Any, address: str, path: str) -> Visit:
-    """Opens a page in a tab of its own."""
-    seen = Visit()
+def visits(window: Any, address: str, pages: list[str]) -> dict[str, Visit]:
+    """What is seen when pages are opened, one after the other in one tab."""
+    seen: dict[str, Visit] = {}
     tab = window.new_page()
-    tab.on("console", lambda said: said.type in ("error", "warning") and seen.complaints.append(said.text))
-    tab.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    tab.on("requestfailed", lambda request: seen.complaints.append(f"{request.url} failed: {request.failure}"))
-    tab.on("response", lambda answer: answer.status >= 400 and seen.complaints.append(f"{answer.status} {answer.url}"))
-    tab.on("request", lambda request: seen.complaints.extend(elsewhere(request.url, address)))
-    answer = tab.goto(address + path, wait_until="load")
-    seen.status = answer.status
-    seen.facts = tab.evaluate(_FACTS)
+
+    def complain(*texts: str) -> None:
+        list(seen.values())[-1].complaints.extend(texts)
+
+    tab.on("console", lambda said: said.type in ("error", "warning") and complain(f"{said.text} {said.location}"))
+    tab.on("pageerror", lambda error: complain(str(error)))
+    tab.on("requestfailed", lambda request: complain(*failed(request)))
+    tab.on("response", lambda answer: answer.status >= 400 and complain(f"{answer.status} {answer.url}"))
+    tab.on("request", lambda request: complain(*elsewhere(request.url, address)))
+    for page in pages:
+        visit = seen[page] = Visit()
+        visit.status = tab.goto(address + page, wait_until="load").status
+        visit.facts = tab.evaluate(_FACTS)
     tab.close()
     return seen
+
+
+def failed(request: Any) -> list[str]:
+    """A complaint about a request that failed; one that ended because the next page was opened did not."""
+    return [] if request.failure == "net::ERR_ABORTED" else [f"{request.url} failed: {request.failure}"]
 
 
 def elsewhere(url: str, address: str) -> list[str]:
