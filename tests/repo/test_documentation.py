@@ -170,6 +170,18 @@ def test_pages_that_the_sources_name_are_there(repository, modules):
             assert (repository / page).is_file(), (source, page)
 
 
+def test_the_threat_model_names_tests_that_exist(repository):
+    named = set(re.findall(r"`(test_\w+)`", (repository / "docs/threat-model.md").read_text()))
+    there = {
+        name
+        for source in (repository / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", source.read_text(), re.MULTILINE)
+    }
+
+    assert len(named) > 30
+    assert named - there == set()
+
+
 def test_the_readme_names_every_distribution(rows, distributions):
     documented = {row[0].split("`")[1] for row in rows("README.md") if row[0].startswith("`")}
 

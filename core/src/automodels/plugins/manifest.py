@@ -51,6 +51,8 @@ _FORMS = {
 # tomllib's time grows with the square of the parts of a dotted key: a quarter of a mebibyte of them takes minutes.
 _LONG_KEY = re.compile(rb"""(?<![\w"'.-])(?>[\w"'-]+[ \t]*\.[ \t]*){32}""")
 _UNKNOWN_KEYS = 8  # are named one by one
+DEPRECATED: dict[tuple[str, str], str] = {}
+"""(table, key) → what to write instead, and until when it is read; a key of 1.x goes on working until 2.0."""
 
 
 def read_manifest(file: str) -> tuple[Manifest | None, tuple[Problem, ...]]:
@@ -294,6 +296,11 @@ class _Reader:
             self.wrong(f"the scheme {scheme!r} stands in several [[source]] tables")
 
     def only_known(self, raw: Mapping[str, Any], where: str, known: tuple[str, ...]) -> None:
+        table = where.partition(" number ")[0]
+        for key in known:
+            if key in raw and (instead := DEPRECATED.get((table, key))):
+                message = f"{key} of {where} is deprecated; {instead}"
+                self.problems.append(Problem(code="P210", message=message, fatal=False))
         unknown = [key for key in raw if key not in known]
         for key in unknown[:_UNKNOWN_KEYS]:
             guess = nearest(key, known)
