@@ -42,7 +42,7 @@ class Subject:
     """Whether an installed plugin offers the class; False for a class of your own that nobody installs."""
 
     fields: ClassVar[Mapping[str, Any]] = {}
-    """Of a tiny config: a few layers, odd sizes, and dropout above 0."""
+    """Of a tiny config: a few layers, odd sizes, and dropout above 0. Default: `[model.example]` of the manifest."""
 
     padding: ClassVar[tuple[str, ...]] = ("right",)
     """Sides on which padding changes nothing."""
@@ -137,8 +137,17 @@ class Subject:
     @pytest.fixture
     def config(self) -> PretrainedConfig:
         """The tiny config, as declared."""
-        config: PretrainedConfig = self.tested.config_class(**self.fields)
+        config: PretrainedConfig = self.tested.config_class(**self.declared)
         return config
+
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        """The fields of the tiny config: those of the class, or else those of the manifest's example."""
+        entry = None if self.fields else self.entry
+        if entry is None or entry.plugin.manifest is None:
+            return self.fields
+        tables = (table for table in entry.plugin.manifest.models if table.framework == entry.framework)
+        return next((table.example for table in tables if table.model_type == entry.model_type), {})
 
     @pytest.fixture
     def model(self, config: Any) -> Any:
