@@ -27,7 +27,9 @@ def _add_new(commands: Any) -> None:
 
 def _add_check(commands: Any) -> None:
     this = command(commands, "check", "what is wrong with a plugin, before it is published or after")
-    this.add_argument("subject", metavar="PLUGIN", help="a project directory, a wheel, or the name of an installed plugin")
+    this.add_argument(
+        "subject", metavar="PLUGIN", help="a project directory, a wheel, or the name of an installed plugin"
+    )
     this.add_argument("--imports", action="store_true", help="import what the manifest names, in another process")
     this.add_argument(
         "--run", action="store_true", help="build, save, load and call the manifest's tiny models; runs its code"

@@ -28,7 +28,9 @@ def run(arguments: Namespace, output: Output) -> int:
         described = {**content, "framework": names.framework, "directory": str(directory), "files": sorted(files)}
         output.document("new", {**described, "next": list(steps)})
         return FINE
-    output.line(f"Wrote {names.name} into {directory}: {names.type} in {names.framework}, model type {names.model_type}.")
+    output.line(
+        f"Wrote {names.name} into {directory}: {names.type} in {names.framework}, model type {names.model_type}."
+    )
     output.fields([(name, "") if not about else (name, about) for name, about in _described(files, names.package)])
     output.line()
     output.line("Next:")

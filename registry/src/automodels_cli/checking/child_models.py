@@ -1,0 +1,204 @@
+"""A tiny model of `[model.example]`, built, saved, found, loaded and called, in the process of a check."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from automodels.backends import choose_backend  # noqa: F401  # imported before plugins can change it
+from automodels.checkpoint.reader import Checkpoint
+from automodels.errors import AutomodelsError, BackendUnavailableError, InputError
+from automodels.loading import model_class_of, resolve
+from automodels.loading import decide as decided
+from automodels.plugins.catalog import load_catalog
+from automodels.plugins.tables import BackendTable
+from automodels_cli.checking.child_imports import said
+
+Report = Callable[..., None]
+ROWS, TOKENS = 2, 5
+TOLERANCE = 1e-3  # of another backend, relative to the largest number
+NEW_TOKENS = 3
+SLOW = frozenset({"compile", "compile-reduce-overhead", "compile-max-autotune", "jit-cached"})
+"""Executions that compile for minutes, or change the whole process."""
+
+
+class _Stop(Exception):
+    """What comes next makes no sense."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Tried:
+    """One task of one model table."""
+
+    report: Report
+    plugin: str
+    what: str
+
+    @contextmanager
+    def step(self, doing: str, *, ends: bool = True) -> Iterator[None]:
+        """Whatever goes wrong is reported as what could not be done."""
+        try:
+            yield
+        except _Stop:
+            raise
+        except BaseException as error:
+            self.report("C401", self.plugin, f"{self.what} cannot be {doing}: {said(error)}")
+            if ends:
+                raise _Stop from error
+
+
+def try_model(
+    report: Report, *, plugin: str, model_type: str, framework: str, task: str, example: Mapping[str, Any]
+) -> None:
+    """Reports what is wrong with one task of a model type."""
+    tried = _Tried(report=report, plugin=plugin, what=f"{task} of {model_type} in {framework}")
+    try:
+        _try(tried, plugin, {"model_type": model_type}, framework, task, example)
+    except _Stop:
+        return
+
+
+def _try(
+    tried: _Tried, plugin: str, asked: Mapping[str, Any], framework: str, task: str, example: Mapping[str, Any]
+) -> None:
+    with tried.step("found"):
+        model_class = model_class_of(decided(asked, task, framework, plugin))
+    with tried.step("built from the example"):
+        model = _built(model_class, model_class.config_class(**example), framework)
+    with tempfile.TemporaryDirectory() as place:
+        first, again = os.path.join(place, "first"), os.path.join(place, "again")
+        with tried.step("saved"):
+            model.save_pretrained(first)
+        with tried.step("found as a saved checkpoint"):
+            found = model_class_of(resolve(first, task=task, framework=framework, plugin=plugin))
+            if found is not model_class:
+                raise TypeError(f"it leads to {found.__qualname__}, not to {model_class.__qualname__}")
+        with tried.step("loaded"):
+            loaded = model_class.from_pretrained(first)
+        with tried.step("saved again"):
+            loaded.save_pretrained(again)
+        for difference in _differences(first, again):
+            tried.report("C402", plugin, f"{tried.what}: saved, loaded and saved again, {difference}")
+    with tried.step("called with token ids"):
+        expected = _outputs(model, _inputs(model, framework), framework)
+    with tried.step("called after loading"):
+        for difference in _apart(_outputs(loaded, _inputs(model, framework), framework), expected, 0.0):
+            tried.report("C402", plugin, f"{tried.what}: after loading, {difference}")
+    _try_backends(tried, plugin, loaded, framework, expected)
+    if getattr(model_class, "generates", False):
+        with tried.step("asked for text", ends=False):
+            _generate(loaded, framework)
+
+
+def _built(model_class: Any, config: Any, framework: str) -> Any:
+    model = model_class(config)
+    return model.eval() if framework == "torch" else model
+
+
+def _differences(first: str, again: str) -> Iterator[str]:
+    one, other = (Checkpoint.open(directory) for directory in (first, again))
+    for name in sorted(one.keys() ^ other.keys()):
+        yield f"{name} is only in the {'first' if name in one else 'second'}"
+    for name in sorted(one.keys() & other.keys()):
+        if one[name].numpy().tobytes() != other[name].numpy().tobytes():
+            yield f"{name} has other values"
+
+
+def _inputs(model: Any, framework: str) -> dict[str, Any]:
+    """Its own `dummy_inputs`, or random ids."""
+    given = getattr(model, "dummy_inputs", None)
+    if isinstance(given, Mapping):
+        return dict(given)
+    size = int(getattr(model.config, "vocab_size", 3))
+    longest = int(getattr(model.config, "max_position_embeddings", TOKENS))
+    ids = np.random.default_rng(0).integers(0, size, (ROWS, min(TOKENS, longest)))
+    return {"input_ids": _array(ids, framework)}
+
+
+def _array(ids: Any, framework: str) -> Any:
+    if framework == "torch":
+        return importlib.import_module("torch").from_numpy(ids.astype(np.int64))
+    return ids.astype(np.int32)
+
+
+@contextmanager
+def _without_gradients(framework: str) -> Iterator[None]:
+    if framework == "torch":
+        with importlib.import_module("torch").no_grad():
+            yield
+    else:
+        yield
+
+
+def _outputs(model: Any, inputs: Mapping[str, Any], framework: str) -> dict[str, Any]:
+    """The arrays that a call returns, by name; raises when there is none, or one has no finite numbers."""
+    with _without_gradients(framework):
+        output = model(**inputs)
+    found = {name: np.asarray(value) for name, value in output.items() if hasattr(value, "shape")}
+    if not found:
+        raise TypeError(f"the call returns no array, but {type(output).__name__}")
+    for name, array in found.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name} has numbers that are not finite")
+    return found
+
+
+def _apart(found: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float) -> Iterator[str]:
+    for name in sorted(found.keys() ^ expected.keys()):
+        yield f"the output {name} is there only once"
+    for name in sorted(found.keys() & expected.keys()):
+        one, other = found[name], expected[name]
+        if one.shape != other.shape:
+            yield f"{name} has shape {list(one.shape)}, not {list(other.shape)}"
+        elif one.dtype.kind == "f":
+            difference = float(np.abs(one.astype(np.float64) - other).max(initial=0.0))
+            if difference > tolerance * max(1.0, float(np.abs(other).max(initial=0.0))):
+                yield f"{name} differs by {difference:.3g}"
+
+
+def _try_backends(tried: _Tried, plugin: str, model: Any, framework: str, expected: Mapping[str, Any]) -> None:
+    """Every declared backend that can run here: the same numbers."""
+    if not hasattr(model, "with_backend"):
+        tried.report("C403", plugin, f"{tried.what}: backends were not tried, for lack of with_backend", note=True)
+        return
+    for table in _declared(framework):
+        if table.name in SLOW:
+            continue
+        try:
+            other = model.with_backend(table.name)
+        except (BackendUnavailableError, InputError):  # it said why, and that is in order
+            continue
+        except BaseException as error:
+            tried.report("C401", plugin, f"{tried.what} with backend {table.name}: {said(error)}")
+            continue
+        try:
+            found = _outputs(other, _inputs(model, framework), framework)
+        except AutomodelsError:
+            continue  # a call that this backend cannot do
+        except BaseException as error:
+            tried.report("C401", plugin, f"{tried.what} with backend {table.name}: {said(error)}")
+            continue
+        for difference in itertools.islice(_apart(found, expected, TOLERANCE), 3):
+            tried.report("C402", plugin, f"{tried.what} with backend {table.name}: {difference}")
+
+
+def _declared(framework: str) -> list[BackendTable]:
+    return [table for _, table in load_catalog().backends(framework)]
+
+
+def _generate(model: Any, framework: str) -> None:
+    ids = _inputs(model, framework)["input_ids"][:, :3]
+    result = model.generate(ids, max_new_tokens=NEW_TOKENS, do_sample=False)
+    found = np.asarray(getattr(result, "sequences", result))
+    if found.shape[0] != ids.shape[0] or not ids.shape[1] < found.shape[1] <= ids.shape[1] + NEW_TOKENS:
+        raise ValueError(f"{list(found.shape)} tokens follow a prompt of {list(ids.shape)}")
+    if not (found[:, : ids.shape[1]] == np.asarray(ids)).all():
+        raise ValueError("the text does not begin with its prompt")
