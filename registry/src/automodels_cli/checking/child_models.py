@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from automodels.backends import choose_backend  # noqa: F401  # imported before plugins can change it
 from automodels.checkpoint.reader import Checkpoint
-from automodels.errors import AutomodelsError, BackendUnavailableError, InputError
-from automodels.loading import model_class_of, resolve
-from automodels.loading import decide as decided
+from automodels.errors import AutomodelsError
+from automodels.loading import decide, model_class_of, resolve
 from automodels.plugins.catalog import load_catalog
 from automodels.plugins.tables import BackendTable
 from automodels_cli.checking.child_imports import said
@@ -30,7 +28,7 @@ SLOW = frozenset({"compile", "compile-reduce-overhead", "compile-max-autotune", 
 """Executions that compile for minutes, or change the whole process."""
 
 
-class _Stop(Exception):
+class _StopError(Exception):
     """What comes next makes no sense."""
 
 
@@ -47,12 +45,12 @@ class _Tried:
         """Whatever goes wrong is reported as what could not be done."""
         try:
             yield
-        except _Stop:
+        except _StopError:
             raise
         except BaseException as error:
             self.report("C401", self.plugin, f"{self.what} cannot be {doing}: {said(error)}")
             if ends:
-                raise _Stop from error
+                raise _StopError from error
 
 
 def try_model(
@@ -60,25 +58,27 @@ def try_model(
 ) -> None:
     """Reports what is wrong with one task of a model type."""
     tried = _Tried(report=report, plugin=plugin, what=f"{task} of {model_type} in {framework}")
+    asked = {"task": task, "framework": framework, "plugin": plugin}
     try:
-        _try(tried, plugin, {"model_type": model_type}, framework, task, example)
-    except _Stop:
+        with tried.step("found"):
+            model_class = model_class_of(decide({"model_type": model_type}, **asked))
+        with tried.step("built from the example"):
+            model = _built(model_class, model_class.config_class(**example), framework)
+        loaded = _loaded(tried, model, asked)
+        _compute(tried, model, loaded, framework)
+    except _StopError:
         return
 
 
-def _try(
-    tried: _Tried, plugin: str, asked: Mapping[str, Any], framework: str, task: str, example: Mapping[str, Any]
-) -> None:
-    with tried.step("found"):
-        model_class = model_class_of(decided(asked, task, framework, plugin))
-    with tried.step("built from the example"):
-        model = _built(model_class, model_class.config_class(**example), framework)
+def _loaded(tried: _Tried, model: Any, asked: Mapping[str, str]) -> Any:
+    """The model, saved and loaded; reports what became of its parameters, and of its class."""
+    model_class = type(model)
     with tempfile.TemporaryDirectory() as place:
         first, again = os.path.join(place, "first"), os.path.join(place, "again")
         with tried.step("saved"):
             model.save_pretrained(first)
         with tried.step("found as a saved checkpoint"):
-            found = model_class_of(resolve(first, task=task, framework=framework, plugin=plugin))
+            found = model_class_of(resolve(first, **asked))
             if found is not model_class:
                 raise TypeError(f"it leads to {found.__qualname__}, not to {model_class.__qualname__}")
         with tried.step("loaded"):
@@ -86,14 +86,19 @@ def _try(
         with tried.step("saved again"):
             loaded.save_pretrained(again)
         for difference in _differences(first, again):
-            tried.report("C402", plugin, f"{tried.what}: saved, loaded and saved again, {difference}")
+            tried.report("C402", tried.plugin, f"{tried.what}: saved, loaded and saved again, {difference}")
+    return loaded
+
+
+def _compute(tried: _Tried, model: Any, loaded: Any, framework: str) -> None:
+    """Calls: before and after loading, with every backend, and for a text."""
     with tried.step("called with token ids"):
         expected = _outputs(model, _inputs(model, framework), framework)
     with tried.step("called after loading"):
         for difference in _apart(_outputs(loaded, _inputs(model, framework), framework), expected, 0.0):
-            tried.report("C402", plugin, f"{tried.what}: after loading, {difference}")
-    _try_backends(tried, plugin, loaded, framework, expected)
-    if getattr(model_class, "generates", False):
+            tried.report("C402", tried.plugin, f"{tried.what}: after loading, {difference}")
+    _try_backends(tried, loaded, framework, expected)
+    if getattr(type(model), "generates", False):
         with tried.step("asked for text", ends=False):
             _generate(loaded, framework)
 
@@ -164,30 +169,24 @@ def _apart(found: Mapping[str, Any], expected: Mapping[str, Any], tolerance: flo
                 yield f"{name} differs by {difference:.3g}"
 
 
-def _try_backends(tried: _Tried, plugin: str, model: Any, framework: str, expected: Mapping[str, Any]) -> None:
+def _try_backends(tried: _Tried, model: Any, framework: str, expected: Mapping[str, Any]) -> None:
     """Every declared backend that can run here: the same numbers."""
     if not hasattr(model, "with_backend"):
-        tried.report("C403", plugin, f"{tried.what}: backends were not tried, for lack of with_backend", note=True)
+        message = f"{tried.what}: backends were not tried, for lack of with_backend"
+        tried.report("C403", tried.plugin, message, note=True)
         return
     for table in _declared(framework):
         if table.name in SLOW:
             continue
-        try:
-            other = model.with_backend(table.name)
-        except (BackendUnavailableError, InputError):  # it said why, and that is in order
-            continue
-        except BaseException as error:
-            tried.report("C401", plugin, f"{tried.what} with backend {table.name}: {said(error)}")
-            continue
-        try:
-            found = _outputs(other, _inputs(model, framework), framework)
-        except AutomodelsError:
-            continue  # a call that this backend cannot do
-        except BaseException as error:
-            tried.report("C401", plugin, f"{tried.what} with backend {table.name}: {said(error)}")
-            continue
-        for difference in itertools.islice(_apart(found, expected, TOLERANCE), 3):
-            tried.report("C402", plugin, f"{tried.what} with backend {table.name}: {difference}")
+        with tried.step(f"computed with the backend {table.name}", ends=False):
+            try:
+                other = model.with_backend(table.name)
+                found = _outputs(other, _inputs(model, framework), framework)
+            except AutomodelsError:
+                continue  # it says why it cannot run here, or that it has no such calls
+            for difference in itertools.islice(_apart(found, expected, TOLERANCE), 3):
+                message = f"{tried.what}: with the backend {table.name}, {difference}"
+                tried.report("C402", tried.plugin, message)
 
 
 def _declared(framework: str) -> list[BackendTable]:

@@ -1,6 +1,7 @@
-"""Codes of what `registry check` finds, and what they mean. C1xx the distribution, C2xx sources, C3xx imports, C4xx runs.
+"""Codes of what `registry check` finds, and what they mean.
 
-Findings about the manifest bear the codes of `automodels.plugins.problems`.
+C1xx the distribution, C2xx its sources, C3xx imports, C4xx running models. Those about the manifest are
+the codes of `automodels.plugins.problems`.
 """
 
 from __future__ import annotations
