@@ -1,4 +1,4 @@
-"""Environments to install plugins into: everything of the tests' own environment is there, and nothing of it changes."""
+"""Environments to install plugins into: what the tests have is there, and nothing of it changes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,14 @@ class Environment:
     def variables(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOMODELS_", "PYTHON"))}
         path = os.pathsep.join([str(self.bin), os.environ["PATH"]])
-        return {**kept, "PATH": path, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+        return {
+            **kept,
+            "PATH": path,
+            "PYTHONUTF8": "1",
+            "PYTHONUNBUFFERED": "1",
+            "NO_COLOR": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
 
     def run(self, *command: str | Path, cwd: Path | None = None) -> Process:
         """Runs a command, whatever becomes of it."""

@@ -12,7 +12,7 @@ from automodels_cli.arguments.forms import add_common
 _EXIT_CODES = """\
 exit codes:
     0  fine
-    1  attention needed: doctor found a problem, or nothing matches what list was asked for
+    1  attention needed: doctor or check found a problem, or nothing matches what list was asked for
     2  the command line, an environment variable, or the project file is malformed
     3  not found: an unknown model type, plugin, or task, or a checkpoint that is not there
     4  ambiguous, or no plugin that could be used

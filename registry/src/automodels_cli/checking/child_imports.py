@@ -12,7 +12,7 @@ from typing import Any
 
 Report = Callable[..., None]
 ALWAYS = ("scale",)
-KEYWORDS = {
+KEYWORDS: dict[str, dict[str, tuple[str, ...]]] = {
     "flax": {
         "mask": ("mask",),
         "causal": ("causal",),
@@ -81,7 +81,7 @@ def import_references(report: Report, *, plugin: str) -> None:
         except BaseException as error:
             report("C301", plugin, f"{reference.where} is {reference.text}: {said(error)}")
             continue
-        for code, message, is_problem in looked_at(reference, thing, found.manifest):
+        for code, message, is_problem in looked_at(reference, thing, found):
             report(code, plugin, message, note=not is_problem)
 
 

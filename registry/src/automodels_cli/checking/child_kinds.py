@@ -7,24 +7,29 @@ from typing import Any
 
 from automodels.checkpoint.keymap import KeyMap
 from automodels.config import PretrainedConfig
-from automodels.plugins.tables import ATTENTION, Manifest
+from automodels.plugins.entries import Plugin
+from automodels.plugins.host import load_reference
+from automodels.plugins.tables import ATTENTION, BackendTable, ModelTable
+from automodels_cli.checking.child_imports import accepts
 from automodels_cli.checking.references import Reference
 
 Judgement = tuple[str, str, bool]
 """Code, message, whether it is a problem."""
 
 
-def looked_at(reference: Reference, found: Any, manifest: Manifest) -> Iterator[Judgement]:
-    """What is wrong with what a reference leads to."""
+def looked_at(reference: Reference, found: Any, plugin: Plugin) -> Iterator[Judgement]:
+    """What is wrong with what a reference of a plugin leads to."""
+    manifest = plugin.manifest
+    assert manifest is not None
     where = f"{reference.where} is {reference.text}"
     if reference.role == "config":
         yield from _config(where, found, manifest.models[reference.table].model_type)
     elif reference.role == "keymap" and not isinstance(found, KeyMap):
         yield "C302", f"{where}, a {type(found).__name__}, not a KeyMap", True
     elif reference.role == "model":
-        yield from _model(where, found, reference, manifest)
+        yield from _model(where, found, manifest.models[reference.table], plugin)
     elif reference.role == "implementation":
-        yield from _backend(where, found, reference, manifest)
+        yield from _backend(where, found, manifest.backends[reference.table])
     elif reference.role == "probe" and not callable(found):
         yield "C302", f"{where}, a {type(found).__name__}, which cannot be called", True
 
@@ -36,13 +41,12 @@ def _config(where: str, found: Any, model_type: str) -> Iterator[Judgement]:
         yield "C302", f"{where}, whose model_type is {found.model_type!r}, not {model_type!r}", True
 
 
-def _model(where: str, found: Any, reference: Reference, manifest: Manifest) -> Iterator[Judgement]:
+def _model(where: str, found: Any, table: ModelTable, plugin: Plugin) -> Iterator[Judgement]:
     if not isinstance(found, type):
         yield "C302", f"{where}, a {type(found).__name__}, not a class", True
         return
     if not callable(getattr(found, "from_pretrained", None)):
         yield "C302", f"{where}, which has no from_pretrained", True
-    table = manifest.models[reference.table]
     framework = getattr(found, "framework", None)
     if framework != table.framework:
         yield "C302", f"{where}, whose framework is {framework!r}, not {table.framework!r}", True
@@ -53,20 +57,14 @@ def _model(where: str, found: Any, reference: Reference, manifest: Manifest) -> 
         yield "C302", f"{where}, which has no config_class", True
     elif f"{config_class.__module__}:{config_class.__qualname__}" != table.config:
         message = f"{where}, whose config_class is {config_class.__module__}:{config_class.__qualname__}"
-        yield "C302", f"{message}; the manifest says {table.config}", not _same(config_class, table.config)
+        yield (
+            "C302",
+            f"{message}; the manifest says {table.config}",
+            load_reference(table.config, plugin) is not config_class,
+        )
 
 
-def _same(config_class: type, reference: str) -> bool:
-    """Whether the manifest reaches the same class under another name."""
-    from automodels_cli.checking.resolved import object_of
-
-    return object_of(reference) is config_class
-
-
-def _backend(where: str, found: Any, reference: Reference, manifest: Manifest) -> Iterator[Judgement]:
-    from automodels_cli.checking.child_imports import accepts
-
-    table = manifest.backends[reference.table]
+def _backend(where: str, found: Any, table: BackendTable) -> Iterator[Judgement]:
     if not callable(found):
         yield "C302", f"{where}, a {type(found).__name__}, which cannot be called", True
     elif table.kind == ATTENTION and (reason := accepts(found, table.framework, table.supports)) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from automodels_cli.checking.child import DONE
@@ -30,7 +31,7 @@ def main() -> None:
     sys.path[:] = [*order.pop("first"), *order.pop("path")]
     from automodels_cli.checking import child_imports, child_models
 
-    steps = {
+    steps: dict[str, Callable[..., None]] = {
         "firewall": child_imports.behind_firewall,
         "imports": child_imports.import_references,
         "model": child_models.try_model,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -130,14 +130,14 @@ def _inputs(model: Any, framework: str) -> dict[str, Any]:
 
 def _array(ids: Any, framework: str) -> Any:
     if framework == "torch":
-        return importlib.import_module("torch").from_numpy(ids.astype(np.int64))
+        return sys.modules["torch"].from_numpy(ids.astype(np.int64))
     return ids.astype(np.int32)
 
 
 @contextmanager
 def _without_gradients(framework: str) -> Iterator[None]:
     if framework == "torch":
-        with importlib.import_module("torch").no_grad():
+        with sys.modules["torch"].no_grad():
             yield
     else:
         yield

@@ -77,8 +77,9 @@ def _requirements(candidate: Candidate) -> Iterator[Finding]:
     for plugin in candidate.plugins:
         if plugin.manifest is None:
             continue
-        tables = (*plugin.manifest.models, *plugin.manifest.backends)
-        for framework in sorted({table.framework for table in tables} & ENOUGH.keys()):
+        offered = {table.framework for table in plugin.manifest.models}
+        offered |= {table.framework for table in plugin.manifest.backends}
+        for framework in sorted(offered & ENOUGH.keys()):
             if not names & ENOUGH[framework] and candidate.distribution.normalized not in ENOUGH[framework]:
                 wanted = " or ".join(sorted(ENOUGH[framework]))
                 message = f"{framework} is offered, but none of {wanted} is required: nothing would install it"

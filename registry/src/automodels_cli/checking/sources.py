@@ -59,7 +59,7 @@ class Sources:
 
     def executed(self, name: str) -> Iterator[tuple[str, str, int, str]]:
         """(imported module, file, line, importer) of all that importing `name` imports, and the packages above it."""
-        waiting, seen = [name], set()
+        waiting, seen = [name], set[str]()
         while waiting and len(seen) < MODULES:
             current = waiting.pop()
             if current in seen:

@@ -44,6 +44,8 @@ def open_wheel(file: str, place: str) -> Candidate:
         with zipfile.ZipFile(file) as archive:
             entries = _checked(archive, file)
             hashes = {entry.filename: _unpack(archive, entry, place) for entry in entries}
+    except InputError:
+        raise
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         said = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise InputError(
