@@ -19,6 +19,7 @@ from automodels.plugins.catalog import load_catalog
 from automodels.plugins.entries import Entry
 from automodels.plugins.resolve import Resolution
 from automodels.testing.conformance.driver import Array, Driver
+from automodels.testing.tiny import example_of
 
 ROWS, TOKENS = 3, 7  # odd, different, and small: what mixes up axes shows
 SPREAD = 0.2  # of the values added to fresh parameters, so that no two arrays are alike and none is zero
@@ -144,10 +145,7 @@ class Subject:
     def declared(self) -> Mapping[str, Any]:
         """The fields of the tiny config: those of the class, or else those of the manifest's example."""
         entry = None if self.fields else self.entry
-        if entry is None or entry.plugin.manifest is None:
-            return self.fields
-        tables = (table for table in entry.plugin.manifest.models if table.framework == entry.framework)
-        return next((table.example for table in tables if table.model_type == entry.model_type), {})
+        return self.fields if entry is None else example_of(entry)
 
     @pytest.fixture
     def model(self, config: Any) -> Any:
