@@ -100,7 +100,8 @@ IMPORTS = {
     "hooks that do not fit": (
         {
             "flax_nano/automodels.toml": f'hooks = "flax_nano.hooks"\n{HEAD}{MODEL}',
-            "flax_nano/hooks.py": "from automodels.plugins.hooks import hookimpl\n@hookimpl\ndef model_loaded(modle): ...\n",
+            "flax_nano/hooks.py": "from automodels.plugins.hooks import hookimpl\n@hookimpl\n"
+            "def model_loaded(modle): ...\n",
         },
         "C301", "do not fit",
     ),
@@ -149,9 +150,9 @@ RUNS = {
     ),
     "loading that fails": (WORKING.replace('open(name)["table"]', 'open(name)["tables"]'), "C401", "cannot be loaded"),
     "loading that loses something": (
-        WORKING.replace('open(name)["table"].numpy()', 'open(name)["table"].numpy() + 1'), "C402", "table has other values"
+        WORKING.replace('open(name)["table"].numpy()', 'open(name)["table"].numpy() + 1'), "C402", "has other values"
     ),
-    "a call that fails": (WORKING.replace("self.table[input_ids]", "self.table[1 / 0]"), "C401", "called with token ids"),
+    "a call that fails": (WORKING.replace("self.table[input_ids]", "self.table[1 / 0]"), "C401", "called with"),
     "numbers that are none": (WORKING.replace("self.table[input_ids]", "np.array([np.nan])"), "C401", "not finite"),
     "a call that returns nothing": (WORKING.replace('{"states": self.table[input_ids]}', "{}"), "C401", "no array"),
     "a crash in a call": (
