@@ -57,7 +57,9 @@ def run(tmp_path):
         (tmp_path / "pyproject.toml").write_text(pyproject + "[tool.pytest.ini_options]\nfilterwarnings = ['error']\n")
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--strict-markers", *options]
         environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": PLUGIN, **variables}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
 
     return run
 

@@ -78,7 +78,7 @@ IMPORTS = {
         {"flax_nano/config.py": f"__import__('torch')\n{CONFIG}"}, "C204", "imports torch at flax_nano/config.py:1"
     ),
     "a config that cannot be imported": ({"flax_nano/config.py": f"{CONFIG}\n1 / 0\n"}, "C301", "ZeroDivisionError"),
-    "a config that is none": ({"flax_nano/config.py": "class NanoConfig: ...\n"}, "C302", "derived from PretrainedConfig"),
+    "a config that is none": ({"flax_nano/config.py": "class NanoConfig: ...\n"}, "C302", "derived from Pre"),
     "another model type": ({"flax_nano/config.py": CONFIG.replace('"nano"', '"mini"')}, "C302", "'mini', not 'nano'"),
     "a model that is no class": ({"flax_nano/modeling.py": "NanoModel = 3\n"}, "C302", "not a class"),
     "a model without from_pretrained": (

@@ -87,7 +87,7 @@ def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHu
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """A function of a model type, which writes a checkpoint of the tiny model in `[model.example]` of its manifest.
 
-    `tiny_checkpoint("nano", task="causal-lm", framework="flax", plugin="flax-nano")`; all but the first may be left out.
+    `tiny_checkpoint("nano", task="causal-lm", framework="flax", plugin="flax-nano")`; only the first is needed.
     """
     from automodels.testing.tiny import save_tiny_model
 
