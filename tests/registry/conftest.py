@@ -15,6 +15,8 @@ from automodels.backends import cuda_capability
 from automodels.testing.hub import fake_hub  # noqa: F401  # a fixture
 from automodels.testing.sites import FakeSite
 
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests share made_wheels
+
 Process = subprocess.CompletedProcess[str]
 Registry = Callable[..., Process]
 

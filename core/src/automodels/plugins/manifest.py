@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from automodels.errors import nearest
+from automodels.plugins.examples import read_example
 from automodels.plugins.problems import Problem
 from automodels.plugins.scan import printable, read_bounded, shown
 from automodels.plugins.tables import (
@@ -131,7 +132,7 @@ class _Reader:
         )
 
     def model(self, raw: Mapping[str, Any], where: str) -> ModelTable:
-        known = ("model_type", "framework", "config", "requires", "architectures", "keymap", "tasks")
+        known = ("model_type", "framework", "config", "requires", "architectures", "keymap", "tasks", "example")
         self.only_known(raw, where, known)
         tasks = raw.get("tasks", {})
         if not isinstance(tasks, dict) or not 0 < len(tasks) <= 64:
@@ -144,6 +145,7 @@ class _Reader:
             requires=self.requirements(raw, where),
             architectures=self.names(raw, "architectures", where),
             keymap=self.reference(raw, "keymap", where) if "keymap" in raw else None,
+            example=read_example(raw, where, self.wrong),
             tasks={
                 task: self.reference(tasks, task, f"tasks of {where}")
                 for task in tasks

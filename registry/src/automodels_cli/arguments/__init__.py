@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from automodels_cli.arguments import checkpoints, looking, running
+from automodels_cli.arguments import authoring, checkpoints, looking, running
 from automodels_cli.arguments.forms import add_common
 
 _EXIT_CODES = """\
 exit codes:
     0  fine
-    1  attention needed: doctor found a problem, or nothing matches what list was asked for
+    1  attention needed: doctor or check found a problem, or nothing matches what list was asked for
     2  the command line, an environment variable, or the project file is malformed
     3  not found: an unknown model type, plugin, or task, or a checkpoint that is not there
     4  ambiguous, or no plugin that could be used
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add_common(root, default=False)
     # Without `prog`, argparse formats a usage message to find it out, which takes milliseconds.
     commands = root.add_subparsers(metavar="COMMAND", prog="registry")
-    for group in (looking, checkpoints, running):
+    for group in (looking, checkpoints, running, authoring):
         group.add(commands)
     root.set_defaults(commands=tuple(commands.choices))
     return root
