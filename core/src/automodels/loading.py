@@ -23,6 +23,7 @@ from automodels.errors import (
     UnknownModelTypeError,
 )
 from automodels.plugins.catalog import Catalog, load_catalog
+from automodels.plugins.judge import refusal
 from automodels.plugins.manifest import NAME
 from automodels.plugins.registration import registered_config
 from automodels.plugins.resolve import KNOWN_PLUGINS, Request, Resolution, resolve_entry
@@ -31,7 +32,7 @@ from automodels.plugins.scan import shown
 if TYPE_CHECKING:
     from automodels.checkpoint.locate import Location
     from automodels.config import PretrainedConfig
-    from automodels.plugins.entries import Entry, Plugin
+    from automodels.plugins.entries import Plugin
 
 logger = logging.getLogger("automodels")
 
@@ -104,7 +105,8 @@ def decide(
 
 def config_of(resolution: Resolution, raw: Mapping[str, Any], location: Location) -> PretrainedConfig:
     """The typed config, as the class that the entry names."""
-    return _loaded_config_class(resolution.entry).from_dict(raw, name_or_path=location.name)
+    entry = resolution.entry
+    return _config_class(entry.config, entry.plugin).from_dict(raw, name_or_path=location.name)
 
 
 def load_model(resolution: Resolution, location: Location, config: PretrainedConfig, options: Mapping[str, Any]) -> Any:
@@ -137,10 +139,10 @@ def config_class_of(model_type: str) -> type[PretrainedConfig]:
 
     Several plugins that name the same class need no choice, and a config needs no framework.
     """
-    registered: type[PretrainedConfig] | None = registered_config(model_type)
-    if registered is not None:
-        return registered
     catalog = load_catalog()
+    registered = registered_config(model_type)
+    if registered is not None and refusal(registered[1], catalog.settings) is None:
+        return _config_class(*registered)
     tasks = [entry.task for entry in catalog.entries if entry.model_type == model_type]
     request = Request(model_type=model_type, task=tasks[0] if tasks else "base")
     try:
@@ -150,14 +152,14 @@ def config_class_of(model_type: str) -> type[PretrainedConfig]:
         if len({entry.config for entry in entries}) != 1:
             raise
         entry = entries[0]
-    return _loaded_config_class(entry)
+    return _config_class(entry.config, entry.plugin)
 
 
-def _loaded_config_class(entry: Entry) -> type[PretrainedConfig]:
+def _config_class(reference: str | type, plugin: Plugin) -> type[PretrainedConfig]:
     from automodels.plugins.host import load_reference
 
     config_class: type[PretrainedConfig] = _class_with(
-        "from_dict", load_reference(entry.config, entry.plugin), entry.config, entry.plugin
+        "from_dict", load_reference(reference, plugin), reference, plugin
     )
     return config_class
 

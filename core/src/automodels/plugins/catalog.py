@@ -137,6 +137,7 @@ class Catalog:
 
 def load_catalog(path: Sequence[str] | None = None, settings: Settings | None = None) -> Catalog:
     """The catalog of what is installed on `path` (default `sys.path`) under `settings` (default: those in force)."""
+    inherit = settings is None  # other settings than those in force: no variable counts
     settings = current_settings() if settings is None else settings
     found = _scan(sys.path if path is None else path)
     settings = with_required(settings, found)
@@ -144,7 +145,7 @@ def load_catalog(path: Sequence[str] | None = None, settings: Settings | None = 
         plugins=judged_plugins(found, settings),
         scan=found,
         settings=settings,
-        registered=tuple(judged_entry(entry, settings) for entry in registered_entries()),
+        registered=tuple(judged_entry(entry, settings) for entry in registered_entries(inherit=inherit)),
     )
     return replace(catalog, warnings=_warnings(catalog))
 
