@@ -25,6 +25,7 @@ from automodels.errors import (
 from automodels.plugins.catalog import Catalog, load_catalog
 from automodels.plugins.judge import refusal
 from automodels.plugins.manifest import NAME
+from automodels.plugins.recorded import recorded_in
 from automodels.plugins.registration import registered_config
 from automodels.plugins.resolve import KNOWN_PLUGINS, Request, Resolution, resolve_entry
 from automodels.plugins.scan import shown
@@ -85,13 +86,12 @@ def decide(
 
     `source` names the checkpoint in errors.
     """
-    recorded = raw.get("automodels")
     request = Request(
         model_type=raw["model_type"],
         task=task,
         framework=framework,
         plugin=plugin,
-        recorded=recorded.get("plugin") if isinstance(recorded, Mapping) else None,
+        recorded=recorded_in(raw),
         source=source,
         repository_code="auto_map" in raw,
     )
