@@ -91,7 +91,7 @@ class AutoModel:
 
         def load() -> Any:
             location, raw, others = read_checkpoint(name, options)
-            resolution = decide(raw, cls.task, asked, plugin, source=location.name)
+            resolution = decide(raw, cls.task, asked, plugin, source=location.name, location=location)
             return load_model(resolution, location, config or config_of(resolution, raw, location), others)
 
         return again_if_changed(load)

@@ -78,6 +78,17 @@ class Catalog:
         )
 
     @cached_property
+    def _by_model_type(self) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.model_type, []).append(entry)
+        return found
+
+    def entries_of(self, model_type: str) -> tuple[Entry, ...]:
+        """Every entry of one model type, in the order of `entries`."""
+        return tuple(self._by_model_type.get(model_type, ()))
+
+    @cached_property
     def model_types(self) -> tuple[str, ...]:
         return tuple(sorted({entry.model_type for entry in self.entries}))
 

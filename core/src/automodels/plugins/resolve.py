@@ -6,7 +6,7 @@ plugin asked for, pins; then, if several frameworks are left, the preferred one;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from automodels.errors import (
@@ -135,7 +135,7 @@ class _Decision:
                 )
 
     def start(self) -> None:
-        of_type = [entry for entry in self.catalog.entries if entry.model_type == self.request.model_type]
+        of_type = self.catalog.entries_of(self.request.model_type)
         if not of_type:
             raise self.unknown_type()
         self.considered = tuple(entry for entry in of_type if entry.task == self.request.task)
@@ -280,7 +280,7 @@ class _Decision:
             return f"{' and '.join(known)} are installed and do not offer it yet; a newer version may."
         return "Install a plugin that offers it, or run: registry doctor"
 
-    def unknown_task(self, of_type: list[Entry]) -> ResolutionError:
+    def unknown_task(self, of_type: Sequence[Entry]) -> ResolutionError:
         tasks = sorted({entry.task for entry in of_type})
         plugins = sorted({entry.plugin.name for entry in of_type})
         lines = [
