@@ -128,7 +128,7 @@ def test_a_new_plugin_that_changes_no_decision_is_a_note(here, toys, lock, site,
 
     assert here(["lock", "--check"]) == 0
 
-    assert "Not in automodels.lock, and no decision of it changes: other." in capsys.readouterr().err
+    assert "Not in automodels.lock: other, which changes nothing that is locked." in capsys.readouterr().err
 
 
 def test_some_checkpoints_can_be_compared_and_one_that_is_not_locked_is_a_difference(here, toys, model, lock, capsys):

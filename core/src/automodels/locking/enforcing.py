@@ -45,7 +45,7 @@ def check_decision(
         because = f" ({resolution.reason})" if request.plugin else ""
         wrong.append(f"{what} would get {now.beside(choice)}{because}; {locked_choice.beside(now)} is locked")
     wrong += _changed_plugins(lock, catalog, [resolution.entry.plugin, *_beside(catalog, resolution)])
-    _refuse(lock_path, wrong)
+    _refuse(lock_path, wrong, trace=[str(candidate) for candidate in resolution.candidates])
 
 
 def check_config(lock_path: str, catalog: Catalog, model_type: str, reference: str | type, plugin: Plugin) -> None:
@@ -98,12 +98,12 @@ def _changed_plugins(lock: Lock, catalog: Catalog, plugins: Iterable[Plugin]) ->
     return wrong
 
 
-def _refuse(lock_path: str, wrong: list[str]) -> None:
+def _refuse(lock_path: str, wrong: list[str], trace: list[str] | None = None) -> None:
     if not wrong:
         return
     file = printable(lock_path)
     raise LockError(
         "\n".join([f"This is not what {file} says:", *(f"    {line}" for line in wrong)]),
         hints=["To see all that is different: registry lock --check", "If it is what you want: registry lock"],
-        trace=wrong,
+        trace=wrong if trace is None else trace,
     )

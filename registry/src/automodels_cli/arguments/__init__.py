@@ -12,10 +12,11 @@ from automodels_cli.arguments.forms import add_common
 _EXIT_CODES = """\
 exit codes:
     0  fine
-    1  attention needed: doctor found a problem, or nothing matches what list was asked for
-    2  the command line, an environment variable, or the project file is malformed
+    1  attention needed: doctor found a problem, nothing matches what list was asked for, or lock --check found a
+       difference
+    2  the command line, an environment variable, the project file or the lock file is malformed
     3  not found: an unknown model type, plugin, or task, or a checkpoint that is not there
-    4  ambiguous, or no plugin that could be used
+    4  ambiguous, no plugin that could be used, or not what a lock file says
     5  a checkpoint or its config is broken
     6  a plugin failed, or a library or backend is missing
    70  an internal error, or stdout cannot be written

@@ -164,7 +164,8 @@ def _print_checked(path: str, lock: Lock, drift: list[Drift], new: list[str], ou
     for difference in drift:
         output.line(str(difference))
     if new:
-        output.note(f"Not in {path}, and no decision of it changes: {', '.join(new)}. To add: registry lock")
+        alone = "" if drift else ", which changes nothing that is locked"
+        output.note(f"Not in {path}: {', '.join(new)}{alone}. To add: registry lock")
     if drift:
         counted = f"{len(drift)} difference{'' if len(drift) == 1 else 's'}"
         output.note(f"{counted} from {path}. If this is what you want: registry lock")
