@@ -253,6 +253,32 @@ def test_a_checkpoint_with_a_pipe_in_it_does_not_make_us_wait(here, toys, model,
     assert not lock.exists()
 
 
+def test_a_directory_that_is_no_checkpoint_is_not_walked(here, toys, lock, tmp_path, capsys):
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop" / "again").symlink_to(tmp_path / "loop")
+    (tmp_path / "loop" / "gone").symlink_to(tmp_path / "nowhere")
+
+    assert here(["lock", "loop"]) == 3
+
+    assert "config.json is missing" in capsys.readouterr().err
+
+
+def test_a_link_to_nowhere_in_a_checkpoint_is_an_error(here, toys, model, lock, tmp_path, capsys):
+    (model / "gone.bin").symlink_to(tmp_path / "nowhere")
+
+    assert here(["lock", "model"]) == 5
+
+    assert "gone.bin" in capsys.readouterr().err
+
+
+def test_links_to_folders_are_not_followed(here, toys, model, lock, capsys):
+    (model / "again").symlink_to(model)
+
+    assert here(["lock", "model"]) == 0
+
+    assert list(locked(lock)["checkpoints"]["./model"]["files"]) == ["config.json", "model.safetensors"]
+
+
 def test_strict_mode_locks_nothing_while_something_is_wrong(here, toys, site, lock, monkeypatch, capsys):
     site.plugin("bad", "[[[")
     monkeypatch.setenv("AUTOMODELS_STRICT", "1")

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from automodels.checkpoint.index import contained_paths
 from automodels.checkpoint.tensors import opened
@@ -17,8 +18,8 @@ from automodels.plugins.scan import printable, shown
 BLOCK = 1 << 20
 DEPTH = 8
 
-Advance = Callable[[int], None]
-"""Called with the number of bytes that were read."""
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all."""
 
 
 def files_of(directory: Path) -> dict[str, Path]:
@@ -29,7 +30,7 @@ def files_of(directory: Path) -> dict[str, Path]:
     are too many, or a name has an impossible form.
     """
     found: dict[str, Path] = {}
-    for folder, folders, names in os.walk(directory):
+    for folder, folders, names in os.walk(directory, onerror=_refuse):
         inside = Path(folder).relative_to(directory).as_posix()
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__")))
         names = sorted(name for name in names if not name.startswith(".") and name != LOCK_FILE)
@@ -46,41 +47,53 @@ def files_of(directory: Path) -> dict[str, Path]:
     return found
 
 
-def locked_files(paths: Mapping[str, Path], advance: Advance | None = None) -> dict[str, LockedFile]:
-    """Size and SHA-256 of files; every byte is read. Raises CheckpointFormatError when one cannot be read."""
-    return {name: locked_file(path, advance) for name, path in paths.items()}
+def _refuse(error: OSError) -> NoReturn:
+    raise CheckpointFormatError(f"{printable(str(error.filename))} cannot be read: {error.strerror}.") from error
 
 
-def locked_file(path: Path, advance: Advance | None = None) -> LockedFile:
-    """Size and SHA-256 of one file."""
-    digest, size = hashlib.sha256(), 0
+def locked_files(paths: Mapping[str, Path], progress: Progress | None = None) -> dict[str, LockedFile]:
+    """Size and SHA-256 of files; every byte is read. Raises CheckpointError when one cannot be read."""
+    digests = _digests(paths, sum(_size(path) for path in paths.values()), progress)
+    return {name: LockedFile(size=size, sha256=digest) for name, (size, digest) in digests.items()}
+
+
+def _size(path: Path) -> int:
     try:
+        return os.stat(path).st_size
+    except OSError as error:
+        _refuse(error)
+
+
+def _digests(paths: Mapping[str, Path], total: int, progress: Progress | None) -> dict[str, tuple[int, str]]:
+    """Name → bytes that were read, and their SHA-256."""
+    found, done = {}, 0
+    for name, path in paths.items():
+        digest, size = hashlib.sha256(), 0
         with opened(os.fspath(path)) as stream:
             while block := stream.read(BLOCK):
                 digest.update(block)
                 size += len(block)
-                if advance is not None:
-                    advance(len(block))
-    except OSError as error:
-        raise CheckpointFormatError(f"{printable(str(path))} cannot be read: {error.strerror}.") from error
-    return LockedFile(size=size, sha256=digest.hexdigest())
+                if progress is not None:
+                    progress(done + size, total)
+        done += size
+        found[name] = size, digest.hexdigest()
+    return found
 
 
 def changes(
-    locked: Mapping[str, LockedFile], paths: Mapping[str, Path], *, complete: bool, advance: Advance | None = None
+    locked: Mapping[str, LockedFile], paths: Mapping[str, Path], *, complete: bool, progress: Progress | None = None
 ) -> dict[str, str]:
     """File → how it is not what was locked; with `complete`, files that were not locked are changes too.
 
-    A file of another size is not read.
+    A file of another size is not read. Raises CheckpointError when one cannot be read.
     """
     found = {name: "is missing" for name in locked if name not in paths}
     found |= {name: "is new" for name in paths if complete and name not in locked}
-    for name, expected in locked.items():
-        if name not in paths:
-            continue
-        size = os.stat(paths[name]).st_size
-        if size != expected.size:
-            found[name] = f"has {size} bytes; {expected.size} are locked"
-        elif locked_file(paths[name], advance).sha256 != expected.sha256:
+    sizes = {name: _size(path) for name, path in paths.items() if name in locked}
+    wrong = {name: size for name, size in sizes.items() if size != locked[name].size}
+    found |= {name: f"has {size} bytes; {locked[name].size} are locked" for name, size in wrong.items()}
+    rest = {name: paths[name] for name in sizes if name not in wrong}
+    for name, (_, digest) in _digests(rest, sum(sizes[name] for name in rest), progress).items():
+        if digest != locked[name].sha256:
             found[name] = "has other bytes than those that are locked (sha256)"
     return dict(sorted(found.items()))

@@ -13,7 +13,7 @@ from automodels.checkpoint.needed import fetch_weights
 from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.stability import while_unchanged
 from automodels.errors import InputError
-from automodels.locking.checkpoint_files import Advance, files_of, locked_files
+from automodels.locking.checkpoint_files import Progress, files_of, locked_files
 from automodels.locking.contents import Choices, Lock, LockedCheckpoint, LockedFile
 from automodels.locking.decisions import choices_for, different, installed_only, tasks_of
 from automodels.plugins.catalog import Catalog
@@ -61,7 +61,7 @@ def find_checkpoint(
     return None if found is None or found.source != location.source else (name, found)
 
 
-def locked_checkpoint(catalog: Catalog, location: Location, advance: Advance | None = None) -> LockedCheckpoint:
+def locked_checkpoint(catalog: Catalog, location: Location, progress: Progress | None = None) -> LockedCheckpoint:
     """A checkpoint as it is now; of a model on the Hub the files that loading needs, which are fetched. All is read.
 
     Raises ConfigError, CheckpointError, InputError when it cannot be locked.
@@ -72,7 +72,7 @@ def locked_checkpoint(catalog: Catalog, location: Location, advance: Advance | N
 
     def read() -> dict[str, LockedFile]:
         found = files_of(directory)
-        return locked_files({name: found[name] for name in found if wanted is None or name in wanted}, advance)
+        return locked_files({name: found[name] for name in found if wanted is None or name in wanted}, progress)
 
     files = while_unchanged(directory, [CONFIG_NAME], read)
     return LockedCheckpoint(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from automodels.checkpoint.locate import Location
 from automodels.errors import AutomodelsError
-from automodels.locking.checkpoint_files import Advance, changes, files_of
+from automodels.locking.checkpoint_files import Progress, changes, files_of
 from automodels.locking.checkpoints import checked_type, decisions_of
 from automodels.locking.contents import ANY, NOTHING, Choices, Lock, LockedCheckpoint, LockedPlugin
 from automodels.locking.decisions import choices_for, installed_only, locked_plugin
@@ -70,7 +70,7 @@ def checkpoint_drift(
     locked: LockedCheckpoint,
     catalog: Catalog,
     find: Callable[[], Location],
-    advance: Advance | None = None,
+    progress: Progress | None = None,
 ) -> list[Drift]:
     """What is different about one checkpoint, which `find` locates; that it is not there is a difference too."""
     try:
@@ -81,7 +81,7 @@ def checkpoint_drift(
         model_type = checked_type(location)
         decisions = decisions_of(catalog, location.config)
         # Names in a lock file are compared with what a walk finds. They are never opened.
-        found = file_drift(name, locked, location, advance)
+        found = file_drift(name, locked, location, progress)
     except AutomodelsError as error:
         return [Drift(kind="checkpoint", subject=name, message=error.message.splitlines()[0])]
     if model_type != locked.model_type:
@@ -92,13 +92,15 @@ def checkpoint_drift(
     return found
 
 
-def file_drift(name: str, locked: LockedCheckpoint, location: Location, advance: Advance | None = None) -> list[Drift]:
+def file_drift(
+    name: str, locked: LockedCheckpoint, location: Location, progress: Progress | None = None
+) -> list[Drift]:
     """Files of a checkpoint that are not what was locked; those of a model on the Hub are fetched.
 
     Raises CheckpointError, HubError, InputError.
     """
     location.fetch(*locked.files)
-    found = changes(locked.files, files_of(location.directory), complete=location.source != "hub", advance=advance)
+    found = changes(locked.files, files_of(location.directory), complete=location.source != "hub", progress=progress)
     return [Drift(kind="file", subject=name, message=f"{file} {how}") for file, how in found.items()]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
 
 from automodels.atomic_write import write_atomically
@@ -21,7 +20,7 @@ from automodels_cli.exit_codes import ATTENTION, FINE
 from automodels_cli.installed import installed
 from automodels_cli.logs import log_to
 from automodels_cli.output import Output
-from automodels_cli.progress import Bar, progress, size
+from automodels_cli.progress import progress, size
 
 
 def run(arguments: Namespace, output: Output) -> int:
@@ -86,8 +85,7 @@ def _locked(locations: dict[str, Location], catalog: Catalog, output: Output) ->
     found = {}
     with progress("locking", output) as bar:
         for name, location in locations.items():
-            total = sum(entry.stat().st_size for entry in location.directory.rglob("*") if entry.is_file())
-            found[name] = locked_checkpoint(catalog, location, _advance(bar, total))
+            found[name] = locked_checkpoint(catalog, location, bar)
     return found
 
 
@@ -137,8 +135,7 @@ def _check(path: str, names: list[str], catalog: Catalog, output: Output) -> int
             def find(name: str = name, locked: LockedCheckpoint = locked) -> Location:
                 return locate(place(name, locked.source, path))
 
-            total = sum(file.size for file in locked.files.values())
-            drift += checkpoint_drift(name, locked, catalog, find, _advance(bar, total))
+            drift += checkpoint_drift(name, locked, catalog, find, bar)
     new = sorted(plugin.name for plugin in catalog.plugins if plugin.state == "ok" and plugin.name not in lock.plugins)
     if output.as_json:
         output.document("lock", _described(path, lock, drift, written=False) | {"new_plugins": new})
@@ -174,20 +171,6 @@ def _print_checked(path: str, lock: Lock, drift: list[Drift], new: list[str], ou
 
 
 # Both
-
-
-def _advance(bar: Bar | None, total: int) -> Callable[[int], None] | None:
-    """What counts the bytes of one checkpoint, for the bar."""
-    if bar is None:
-        return None
-    done = 0
-
-    def advance(nbytes: int) -> None:
-        nonlocal done
-        done += nbytes
-        bar(done, total)
-
-    return advance
 
 
 def _summary(lock: Lock) -> str:
