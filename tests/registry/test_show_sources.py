@@ -198,7 +198,8 @@ HOSTILE = {
     "laughs": "from automodels.config import PretrainedConfig\nA0 = int\n"
     + "".join(f"A{n} = tuple[A{n - 1}, A{n - 1}, A{n - 1}]\n" for n in range(1, 40))
     + "class C(PretrainedConfig):\n    x: A39 = 1\n",
-    "recursive": "from automodels.config import PretrainedConfig\nA = list[A]\nclass C(PretrainedConfig):\n    x: A = 1\n",
+    "recursive": "from automodels.config import PretrainedConfig\n"
+    "A = list[A]\nclass C(PretrainedConfig):\n    x: A = 1\n",
 }
 
 

@@ -18,7 +18,7 @@ NODES = 50_000  # of one module's syntax tree
 IMPORTS = 20  # followed for one name
 
 
-class Unreadable(Exception):
+class Unreadable(Exception):  # noqa: N818  # an answer, which the command prints
     """Something cannot be told from the source; the message says why."""
 
 
