@@ -116,7 +116,7 @@ def test_several_gaps_and_several_texts_have_titles(fill):
         "",
         "the <mask> sat [MASK] .  (gap 2 of 2)",
         "TOKEN  PROBABILITY  TEXT",
-        "slept  0.5401       the [MASK] sat slept .",
+        "slept  0.5400       the [MASK] sat slept .",
         "",
         "[MASK] .",
         "TOKEN  PROBABILITY  TEXT",
@@ -155,7 +155,7 @@ def test_a_text_without_a_gap_is_refused_before_anything_is_loaded(fill):
 
 
 def test_a_tokenizer_without_a_mask_is_refused(fill, checkpoint):
-    tokenizer(checkpoint, WORDS[3:] + ["[UNK]"], mask=None)
+    tokenizer(checkpoint, [*WORDS[3:], "[UNK]"], mask=None)
 
     process = fill("the [MASK] sat")
 

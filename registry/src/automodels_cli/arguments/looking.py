@@ -25,6 +25,7 @@ def _add_list(commands: Any) -> None:
     this.add_argument("--task", help="only model types that offer this task")
     this.add_argument("--status", choices=STATUSES, help="only what has this status: %(choices)s", metavar="STATUS")
     this.add_argument("--plugin", help="only this plugin")
+    this.add_argument("--names", action="store_true", help="only the names of model types and plugins, for scripts")
 
 
 def _add_show(commands: Any) -> None:

@@ -107,8 +107,8 @@ class Sources:
         """Where `import` would find a top-level package, as far as directories tell."""
         if package in self.packages:
             return self.packages[package]
-        for entry in sys.path:
-            directory = os.path.join(entry, package) if isinstance(entry, str) else ""
+        for entry in map(str, sys.path):
+            directory = os.path.join(entry, package)
             if os.path.isdir(directory):
                 return self.packages.setdefault(package, directory)
         for distribution in self.distributions:
