@@ -179,7 +179,6 @@ COMMANDS = {
     "unknown-option": ["list", "--plugni", "x"],
 }
 ONLY_JSON = {"completion": ["completion", "bash"]}
-ONLY_PEOPLE = {"help": ["--help"], "help-list": ["list", "--help"]}
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +248,7 @@ def settled(text, place):
     text = re.sub(r'("python": ")[^"]+|(  Python +)\S+', lambda match: (match[1] or match[2]) + "3.x", text)
     text = re.sub(r'("free": )\d+', r"\g<1>0", text)
     text = re.sub(r"(the interpreter|Python) \d+\.\d+\.\d+", r"\1 3.x", text)
+    text = re.sub(r"\(choose from [^)]*\)", "(choose from …)", text)  # argparse spells it in several ways
     text = re.sub(r"^\s+not for (?:flax|torch) .*\n", "", text, flags=re.MULTILINE)
     return re.sub(r'("(?:cuda|rocm|tpu|mps|xpu|cpu)": ")[^"]*(")', r"\g<1>…\2", text)
 
@@ -261,9 +261,9 @@ def held_against(name, text):
     assert text == file.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, *ONLY_PEOPLE])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_prints_for_people_what_it_did_before(name, place):
-    done, text = ran(place, {**COMMANDS, **ONLY_PEOPLE}[name])
+    done, text = ran(place, COMMANDS[name])
 
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
@@ -285,9 +285,7 @@ def test_every_kind_of_document_has_a_golden_file():
 
 
 def test_no_golden_file_is_left_over():
-    names = {f"{name}.txt" for name in [*COMMANDS, *ONLY_PEOPLE]} | {
-        f"{name}.json.txt" for name in [*COMMANDS, *ONLY_JSON]
-    }
+    names = {f"{name}.txt" for name in COMMANDS} | {f"{name}.json.txt" for name in [*COMMANDS, *ONLY_JSON]}
 
     assert {file.name for file in GOLDEN.iterdir()} == names
 
