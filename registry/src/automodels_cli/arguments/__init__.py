@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from automodels_cli.arguments import checkpoints, deciding, looking, running
+from automodels_cli.arguments import checkpoints, deciding, looking, running, telling
 from automodels_cli.arguments.forms import add_common
 
 _EXIT_CODES = """\
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add_common(root, default=False)
     # Without `prog`, argparse formats a usage message to find it out, which takes milliseconds.
     commands = root.add_subparsers(metavar="COMMAND", prog="registry")
-    for group in (looking, deciding, checkpoints, running):
+    for group in (looking, deciding, checkpoints, running, telling):
         group.add(commands)
     root.set_defaults(commands=tuple(commands.choices))
     return root

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Plugin
+from automodels.plugins.manifest import NAME
 from automodels_cli.exit_codes import ATTENTION, FINE
 from automodels_cli.installed import checked_framework, installed
 from automodels_cli.output import Output
@@ -72,15 +73,24 @@ def run(arguments: Namespace, output: Output) -> int:
     if output.as_json:
         warnings = [str(problem) for problem in catalog.warnings]
         output.document("list", {"rows": [row.described() for row in rows], "warnings": warnings})
+    elif arguments.names:
+        _print_names(rows, output)
     else:
         output.table(HEADERS, [row.cells() for row in rows])
     asked = (arguments.pattern, framework, arguments.task, arguments.status, arguments.plugin)
     if not rows:
         return _nothing(catalog, output, asked)
     unfit = {id(row.plugin) for row in rows if row.status.word not in ("ok", "empty", "disabled")}
-    if unfit:
+    if unfit and not arguments.names:
         output.note(f"{len(unfit)} of the plugins cannot be used fully; run: registry doctor")
     return FINE
+
+
+def _print_names(rows: list[Row], output: Output) -> None:
+    """Names that are names: what a broken plugin has in place of one might mean something to a shell."""
+    names = {name for row in rows for name in (row.model_type, row.plugin.name) if name and NAME.fullmatch(name)}
+    for name in sorted(names):
+        output.line(name)
 
 
 def _rows(catalog: Catalog) -> list[Row]:
