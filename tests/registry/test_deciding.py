@@ -115,7 +115,16 @@ def test_what_changes_nothing_says_so_and_does_not_write(here, toys, project, ca
     assert here(command) == 0
 
     assert (project.read_text(), project.stat().st_ino) == (before, inode)
-    assert capsys.readouterr().out.splitlines()[0] == f"automodels.toml: {said}"
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0] == f"automodels.toml: {said}"
+    assert "does not count" not in captured.err
+
+
+def test_without_a_project_file_there_is_nothing_to_take_back_and_none_is_made(here, toys, project, capsys):
+    assert here(["unpin", "toy"]) == here(["enable", "toy-flax"]) == 0
+
+    assert not project.exists()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_stronger_decision_is_named(here, toys, project, monkeypatch, capsys):

@@ -157,6 +157,13 @@ COMMANDS = {
     "explain-task": ["explain", "toy", "--task", "base-ment"],
     "explain-checkpoint": ["explain", "checkpoint", "--task", "masked-lm"],
     "doctor": ["doctor"],
+    "lock": ["lock", "checkpoint"],
+    "lock-check-without": ["lock", "--check"],
+    "pin": ["pin", "toy", "toy-torch"],
+    "pin-unknown": ["pin", "toy", "toy-trch"],
+    "unpin": ["unpin", "toy"],
+    "disable": ["disable", "toy-torch"],
+    "enable": ["enable", "toy-torch"],
     "backends": ["backends"],
     "backends-for": ["backends", "--for", "checkpoint"],
     "backends-for-type": ["backends", "--for", "toy", "--framework", "torch"],
@@ -230,6 +237,8 @@ def ran(place, arguments):
     environment |= {"XDG_CACHE_HOME": str(place / "cache"), "CUDA_VISIBLE_DEVICES": "", "TERM": "dumb"}
     environment.pop("PYTHONPATH", None)
     shutil.rmtree(place / "here" / "converted", ignore_errors=True)
+    for name in ("automodels.toml", "automodels.lock"):
+        (place / "here" / name).unlink(missing_ok=True)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(place / "site"), *arguments],
         cwd=place / "here", env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,

@@ -47,7 +47,7 @@ def outcome(model_type: str, path: str, project: Project) -> Outcome:
     catalog = load_catalog()
     tasks = sorted({entry.task for entry in catalog.entries_of(model_type)})
     task = "base" if "base" in tasks or not tasks else tasks[0]
-    warnings = [*out_of_force(catalog, path), *_stronger(catalog, model_type, path, project)]
+    warnings = [*out_of_force(catalog, path), *_stronger(catalog, model_type, project)]
     try:
         found = resolve_entry(catalog, Request(model_type=model_type, task=task))
     except AutomodelsError as error:
@@ -65,15 +65,19 @@ def outcome(model_type: str, path: str, project: Project) -> Outcome:
 def out_of_force(catalog: Catalog, path: str) -> list[str]:
     """That the file which was edited is not the one that counts here."""
     in_force = catalog.settings.project_file
-    if in_force == printable(os.path.abspath(path)):
+    if not os.path.lexists(path) or _same(in_force, path):
         return []
     return [f"{printable(path)} does not count in this directory; {in_force or 'no project file'} does."]
 
 
-def _stronger(catalog: Catalog, model_type: str, path: str, project: Project) -> list[str]:
+def _same(in_force: str | None, path: str) -> bool:
+    """Whether the project file in force is the one at `path`, which may lead there through a link."""
+    return in_force is not None and os.path.realpath(in_force) == os.path.realpath(path)
+
+
+def _stronger(catalog: Catalog, model_type: str, project: Project) -> list[str]:
     pin = catalog.settings.pin(model_type)
-    mine = printable(os.path.abspath(path))
-    if pin is None or pin.source in (mine, catalog.settings.project_file):
+    if pin is None or pin.source == catalog.settings.project_file:
         return []
     said = dict(project.pins).get(model_type)
     instead = f", so {said} is not taken" if said and said != pin.plugin else ""

@@ -47,7 +47,10 @@ def run(arguments: Namespace, output: Output) -> int:
     warnings = out_of_force(catalog, path)
     if output.as_json:
         content = {"plugin": plugin, "file": path, "changed": changed, **status.described(), "warnings": warnings}
-        output.document(arguments.action, content)
+        if disabling:
+            output.document("disable", content)
+        else:
+            output.document("enable", content)
         return FINE
     output.line(f"{path}: {_done(plugin, project, disabling=disabling, changed=changed)}")
     output.line(f"Its status is now {status}.")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from automodels.plugins.catalog import Catalog
-from automodels.plugins.entries import Plugin
+from automodels.plugins.entries import Entry, Plugin
 from automodels.plugins.manifest import NAME
 from automodels_cli.exit_codes import ATTENTION, FINE
 from automodels_cli.installed import checked_framework, installed
@@ -95,6 +95,7 @@ def _print_names(rows: list[Row], output: Output) -> None:
 
 def _rows(catalog: Catalog) -> list[Row]:
     rows = [row for plugin in catalog.plugins for row in (*_model_rows(plugin, catalog), *_other_rows(plugin))]
+    rows += _registered_rows(catalog)
     with_models = [row for row in rows if row.model_type is not None]
     with_models.sort(key=lambda row: (row.model_type, row.framework, row.plugin.name))
     return with_models + [row for row in rows if row.model_type is None]
@@ -113,6 +114,17 @@ def _model_rows(plugin: Plugin, catalog: Catalog) -> Iterator[Row]:
             framework=framework,
             tasks=tuple(dict.fromkeys(names)),
         )
+
+
+def _registered_rows(catalog: Catalog) -> Iterator[Row]:
+    """What AUTOMODELS_REGISTERED hands on to this process."""
+    found: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in catalog.registered:
+        found.setdefault((entry.model_type, entry.framework, entry.plugin.name), []).append(entry)
+    for (model_type, framework, _), entries in found.items():
+        plugin, tasks = entries[0].plugin, tuple(entry.task for entry in entries)
+        status = offer_status(plugin, (), catalog)
+        yield Row(plugin=plugin, status=status, model_type=model_type, framework=framework, tasks=tasks)
 
 
 def _other_rows(plugin: Plugin) -> Iterator[Row]:

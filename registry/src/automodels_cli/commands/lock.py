@@ -65,7 +65,7 @@ def _write(path: str, arguments: Namespace, catalog: Catalog, output: Output) ->
         write_atomically(path, text)
     drift = _difference(before, lock, catalog) if before else []
     if output.as_json:
-        output.document("lock", _described(path, lock, drift, written=changed))
+        output.document("lock", _described(path, lock, drift, [], written=changed))
     else:
         _print_written(path, lock, drift, output, verb="written" if changed else "unchanged")
     return FINE
@@ -138,7 +138,7 @@ def _check(path: str, names: list[str], catalog: Catalog, output: Output) -> int
             drift += checkpoint_drift(name, locked, catalog, find, bar)
     new = sorted(plugin.name for plugin in catalog.plugins if plugin.state == "ok" and plugin.name not in lock.plugins)
     if output.as_json:
-        output.document("lock", _described(path, lock, drift, written=False) | {"new_plugins": new})
+        output.document("lock", _described(path, lock, drift, new, written=False))
     else:
         _print_checked(path, lock, drift, new, output)
     return ATTENTION if drift else FINE
@@ -187,7 +187,7 @@ def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _described(path: str, lock: Lock, drift: list[Drift], *, written: bool) -> dict[str, object]:
+def _described(path: str, lock: Lock, drift: list[Drift], new: list[str], *, written: bool) -> dict[str, object]:
     return {
         "file": path,
         "written": written,
@@ -196,4 +196,5 @@ def _described(path: str, lock: Lock, drift: list[Drift], *, written: bool) -> d
         "decisions": sum(len(tasks) for tasks in lock.decisions.values()),
         "checkpoints": sorted(lock.checkpoints),
         "drift": [{"kind": each.kind, "subject": each.subject, "message": each.message} for each in drift],
+        "new_plugins": new,
     }
