@@ -35,7 +35,7 @@ def zipped() -> bytes:
         (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "a web page", "download"),
         (b"<Error><Code>NoSuchKey</Code></Error>", "a web page", "download"),
         (zipped(), "a zip archive (PyTorch's .bin format is one)", "convert"),
-        (gzip.compress(b"weights"), "a compressed archive", "Unpack"),
+        (gzip.compress(b"weights", mtime=0), "a compressed archive", "Unpack"),
         (b"\xfd7zXZ\x00", "a compressed archive", "Unpack"),
         (b"BZh91AY&SY", "a compressed archive", "Unpack"),
         *[(pickle.dumps({"a": 1}, protocol=p), "a Python pickle", "never opened") for p in (2, 3, 4, 5)],
