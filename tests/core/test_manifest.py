@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from automodels.plugins import manifest as manifest_module
 from automodels.plugins.catalog import Catalog, load_catalog
 from automodels.plugins.entries import Plugin
 from automodels.testing.sites import FakeSite, model_table
@@ -550,6 +551,19 @@ def test_one_plugin_may_not_offer_the_same_entry_twice(site):
 
     assert (plugin.state, plugin.fatal.code) == ("broken", "P204")
     assert plugin.fatal.message == "[[model]] number 2 offers base for 'toy' in flax, as number 1 does"
+
+
+def test_a_deprecated_key_goes_on_working_and_is_named(site, monkeypatch):
+    instead = "since plugin API 1.3 it is called backbone, and it goes in 2.0"
+    monkeypatch.setitem(manifest_module.DEPRECATED, ("[[model]]", "architectures"), instead)
+
+    plugin = judged(site, HEAD + model_table("bad_toy").replace("requires = []", 'architectures = ["Toy"]'))
+
+    assert plugin.state == "ok"
+    assert plugin.manifest.models[0].architectures == ("Toy",)
+    assert [str(problem) for problem in plugin.problems] == [
+        f"[P210] architectures of [[model]] number 1 is deprecated; {instead}"
+    ]
 
 
 # Anything at all

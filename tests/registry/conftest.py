@@ -22,6 +22,8 @@ try:
 except ImportError:
     jsonschema = None  # the tests for PyTorch alone do without it
 
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests share made_wheels
+
 Process = subprocess.CompletedProcess[str]
 Registry = Callable[..., Process]
 

@@ -28,7 +28,10 @@ __all__ = [
 ]
 
 LayerCount = Annotated[int, Field(gt=0, le=10_000, strict=True)]
+"""A whole number from 1 to 10000: how many layers there are."""
+
 Activation = Literal["gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish", "tanh"]
+"""Name of an activation that every runtime has."""
 
 _SILENT_KEYS = frozenset({  # of published files: bookkeeping, and generation settings of old ones
     "transformers_version", "_name_or_path", "gradient_checkpointing", "auto_map", "automodels", "_commit_hash",

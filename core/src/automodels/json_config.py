@@ -25,12 +25,19 @@ survive_damage()
 logger = logging.getLogger("automodels")
 
 Size = Annotated[int, Field(gt=0, lt=1 << 31, strict=True)]
-"""A length of an axis."""
+"""A whole number above 0: a length of an axis."""
 
 TokenId = Annotated[int, Field(ge=0, lt=1 << 31, strict=True)]
+"""A whole number from 0: a row of the table of tokens."""
+
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+"""A number from 0 to 1."""
+
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+"""A finite number above 0."""
+
 Flag = Annotated[bool, Field(strict=True)]
+"""True or false, and neither 0 nor 1."""
 
 
 class _Derived:

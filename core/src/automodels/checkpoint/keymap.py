@@ -28,7 +28,10 @@ class Layout(enum.Enum):
 
 
 SAME = Layout.SAME
+"""A row of a table whose tensor and parameter lie alike."""
+
 TRANSPOSED = Layout.TRANSPOSED
+"""A row of a table whose tensor is the parameter with its two axes swapped."""
 
 
 class KeyMap:

@@ -14,6 +14,7 @@ import pluggy
 
 hookspec = pluggy.HookspecMarker("automodels")
 hookimpl = pluggy.HookimplMarker("automodels")
+"""Marks a function of a plugin as the implementation of the hook that has its name."""
 
 
 class Hooks:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from automodels.errors import nearest
+from automodels.plugins.examples import read_example
 from automodels.plugins.problems import Problem
 from automodels.plugins.scan import printable, read_bounded, shown
 from automodels.plugins.tables import (
@@ -53,6 +54,8 @@ _FORMS = {
 # tomllib's time grows with the square of the parts of a dotted key: a quarter of a mebibyte of them takes minutes.
 _LONG_KEY = re.compile(rb"""(?<![\w"'.-])(?>[\w"'-]+[ \t]*\.[ \t]*){32}""")
 _UNKNOWN_KEYS = 8  # are named one by one
+DEPRECATED: dict[tuple[str, str], str] = {}
+"""(table, key) → what to write instead, and until when it is read; a key of 1.x goes on working until 2.0."""
 
 
 def read_manifest(file: str) -> tuple[Manifest | None, tuple[Problem, ...]]:
@@ -144,7 +147,7 @@ class _Reader:
         )
 
     def model(self, raw: Mapping[str, Any], where: str) -> ModelTable:
-        known = ("model_type", "framework", "config", "requires", "architectures", "keymap", "tasks")
+        known = ("model_type", "framework", "config", "requires", "architectures", "keymap", "tasks", "example")
         self.only_known(raw, where, known)
         tasks = raw.get("tasks", {})
         if not isinstance(tasks, dict) or not 0 < len(tasks) <= 64:
@@ -157,6 +160,7 @@ class _Reader:
             requires=self.requirements(raw, where),
             architectures=self.names(raw, "architectures", where),
             keymap=self.reference(raw, "keymap", where) if "keymap" in raw else None,
+            example=read_example(raw, where, self.wrong),
             tasks={
                 task: self.reference(tasks, task, f"tasks of {where}")
                 for task in tasks
@@ -309,6 +313,11 @@ class _Reader:
             self.wrong(f"the scheme {scheme!r} stands in several [[source]] tables")
 
     def only_known(self, raw: Mapping[str, Any], where: str, known: tuple[str, ...]) -> None:
+        table = where.partition(" number ")[0]
+        for key in known:
+            if key in raw and (instead := DEPRECATED.get((table, key))):
+                message = f"{key} of {where} is deprecated; {instead}"
+                self.problems.append(Problem(code="P210", message=message, fatal=False))
         unknown = [key for key in raw if key not in known]
         for key in unknown[:_UNKNOWN_KEYS]:
             guess = nearest(key, known)

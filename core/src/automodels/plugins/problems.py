@@ -22,6 +22,7 @@ MEANINGS = {
     "P207": "the manifest lies outside its package",
     "P208": "the entry point and the manifest name different plugins",
     "P209": "the plugin has the name of another distribution or plugin",
+    "P210": "the manifest has a key that is deprecated",
     "P301": "the plugin was written for another plugin API",
     "P302": "the plugin is disabled",
     "P303": "a setting names an unknown plugin or model type",

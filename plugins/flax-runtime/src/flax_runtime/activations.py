@@ -37,3 +37,4 @@ ACTIVATIONS: dict[str, Activation] = {
     "swish": jax.nn.silu,
     "tanh": jnp.tanh,
 }
+"""Name in configs → function."""

@@ -27,3 +27,4 @@ ACTIVATIONS: dict[str, Activation] = {
     "swish": functional.silu,
     "tanh": torch.tanh,
 }
+"""Name in configs → function."""

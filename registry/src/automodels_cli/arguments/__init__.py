@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from automodels_cli.arguments import checkpoints, deciding, looking, running, telling
+from automodels_cli.arguments import authoring, checkpoints, deciding, looking, running, telling
 from automodels_cli.arguments.forms import add_common
 
 _EXIT_CODES = """\
 exit codes:
     0  fine
-    1  attention needed: doctor found a problem, lock --check a difference, or list nothing that matches
+    1  attention needed: doctor or check found a problem, lock --check a difference, or list nothing that matches
     2  the command line, an environment variable, the project file or the lock file is malformed
     3  not found: an unknown model type, plugin, or task, or a checkpoint that is not there
     4  ambiguous, no plugin that could be used, or not what a lock file says
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add_common(root, default=False)
     # Without `prog`, argparse formats a usage message to find it out, which takes milliseconds.
     commands = root.add_subparsers(metavar="COMMAND", prog="registry")
-    for group in (looking, deciding, checkpoints, running, telling):
+    for group in (looking, deciding, checkpoints, running, authoring, telling):
         group.add(commands)
     root.set_defaults(commands=tuple(commands.choices))
     return root
