@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,8 +125,6 @@ def test_broken_and_disabled_plugins_are_not_locked(two, monkeypatch):
 
 
 def test_making_a_lock_imports_nothing_of_a_plugin(two, checkpoint):
-    import sys
-
     lock_here(checkpoint())
 
     assert not {"flax_toy", "torch_toy"} & sys.modules.keys()
@@ -372,8 +371,6 @@ def test_a_lock_in_force_admits_what_it_says(two, checkpoint, monkeypatch):
 
 
 def test_a_lock_in_force_refuses_another_choice_before_anything_is_imported(two, checkpoint, monkeypatch):
-    import sys
-
     lock_here()
     monkeypatch.setenv("AUTOMODELS_LOCK", "automodels.lock")
     monkeypatch.setenv("AUTOMODELS_FRAMEWORK", "torch")
@@ -434,6 +431,30 @@ def test_a_plugin_with_backends_for_the_framework_must_be_locked_too(two, checkp
             automodels.resolve(checkpoint(), framework="flax")
 
     assert torch.entry.plugin.name == "torch-toy"
+
+
+def test_the_plugin_that_answers_for_an_address_must_be_locked_before_it_is_asked(two, checkpoint):
+    directory = checkpoint()
+    lock_here()
+    hooks = f"""
+        from automodels.plugins.hooks import hookimpl
+
+        @hookimpl
+        def locate_checkpoint(name, options):
+            return {str(directory)!r}
+    """
+    manifest = '{head}hooks = "mem_source.hooks"\n[[source]]\nscheme = "mem"\n'
+    two.plugin("mem-source", manifest, files={"hooks.py": hooks})
+
+    with automodels.policy(lock="automodels.lock"):
+        with pytest.raises(LockError, match=r"the plugin mem-source 1\.0 is not in it"):
+            automodels.AutoModel.from_pretrained("mem://toy")
+        asked = "mem_source.hooks" in sys.modules
+        lock_here()
+        model = automodels.AutoModel.from_pretrained("mem://toy")
+
+    assert not asked
+    assert type(model).__module__ == "flax_toy.modeling"
 
 
 def test_a_class_that_was_registered_at_run_time_is_refused(two, checkpoint):

@@ -19,7 +19,7 @@ def every(kind):
 EXPECTED = {
     "UnknownModelTypeError": 3, "UnknownTaskError": 3, "CheckpointNotFoundError": 3,
     "ResolutionError": 4, "AmbiguousModelError": 4, "NoUsablePluginError": 4, "UnknownPluginError": 4,
-    "StrictModeError": 4,
+    "StrictModeError": 4, "LockError": 4,
     "ConfigError": 5, "ConfigFileError": 5, "ConfigValueError": 5, "UnsupportedConfigError": 5,
     "MissingModelTypeError": 5, "CheckpointError": 5, "CheckpointFormatError": 5, "CheckpointSecurityError": 5,
     "CheckpointMismatchError": 5, "CheckpointWriteError": 5, "CheckpointChangedError": 5,

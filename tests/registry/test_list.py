@@ -176,3 +176,11 @@ def test_what_a_program_registered_for_its_workers_is_listed(here, site, monkeyp
     assert here(["list", "toy"]) == 0
 
     assert capsys.readouterr().out.splitlines()[1].split() == ["toy", "flax", "base", "my_models", "registered", "ok"]
+
+
+def test_show_says_of_a_registration_that_it_has_no_manifest(here, site, monkeypatch, capsys):
+    monkeypatch.setenv("AUTOMODELS_REGISTERED", "toy/base/flax=my_models.toy:ToyConfig,my_models.toy:ToyModel")
+
+    assert here(["show", "toy"]) == here(["show", "my_models"]) == 3
+
+    assert capsys.readouterr().err.count("was registered at run time, by my_models") == 2

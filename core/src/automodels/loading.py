@@ -76,6 +76,10 @@ def read_checkpoint(
     where, others = split_options(options)
     if others.pop("trust_remote_code", False):
         logger.warning("trust_remote_code has no effect: code comes from installed plugins, never from checkpoints.")
+    if (lock := current_settings().lock) is not None:
+        from automodels.locking.enforcing import check_source
+
+        check_source(lock, name)
     location = replace(locate(name, **where))  # a location that was used before has read a config that may be old
     return location, location.config, others
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 from automodels.checkpoint.locate import Location
@@ -12,11 +13,13 @@ from automodels.locking.contents import ANY, NOTHING, Lock
 from automodels.locking.decisions import choice_of
 from automodels.locking.drift import file_drift, plugin_drift
 from automodels.locking.lock_file import read_lock
-from automodels.plugins.catalog import Catalog
+from automodels.plugins.catalog import Catalog, load_catalog
 from automodels.plugins.entries import Plugin
 from automodels.plugins.resolve import Request, Resolution
 from automodels.plugins.scan import printable
+from automodels.plugins.sources import source_of
 
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _read: dict[tuple[str, int, int, int], Lock] = {}
 
 
@@ -56,6 +59,18 @@ def check_config(lock_path: str, catalog: Catalog, model_type: str, reference: s
     wrong = [] if text in known else [f"the config class {text} for {model_type} is not in it"]
     wrong += _changed_plugins(lock, catalog, [plugin])
     _refuse(lock_path, wrong)
+
+
+def check_source(lock_path: str, name: object) -> None:
+    """Raises LockError unless the plugin that answers for an address (`s3://…`) is what was locked.
+
+    Does nothing for other names. Raises what `source_of` raises, and InputError like `check_decision`.
+    """
+    match = _ADDRESS.match(name) if isinstance(name, str) else None
+    if match is None:
+        return
+    catalog = load_catalog()
+    _refuse(lock_path, _changed_plugins(_current(lock_path), catalog, [source_of(catalog, match[1].lower(), match[0])]))
 
 
 def check_files(lock_path: str, location: Location) -> None:

@@ -11,6 +11,9 @@ FIRST_PARTY = frozenset({
     "flax-runtime", "flax-bert", "flax-opt", "flax-gptneo", "torch-runtime", "torch-heads",
 })  # fmt: skip
 
+REGISTERED = "registered"
+"""The version of a plugin that stands for classes registered at run time."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Plugin:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from automodels.errors import AutomodelsError, PluginHookError, PluginImportError, PluginReferenceError
-from automodels.plugins.entries import Plugin
+from automodels.plugins.entries import REGISTERED, Plugin
 from automodels.plugins.hooks import Hooks
 from automodels.plugins.scan import shown
 
@@ -98,7 +98,7 @@ def load_reference(reference: str | type, plugin: Plugin) -> Any:
     except PluginImportError as failure:
         if not isinstance(failure.__cause__, AttributeError):
             raise
-        registered = plugin.manifest is None
+        registered = plugin.version == REGISTERED
         raise PluginReferenceError(
             f"{'AUTOMODELS_REGISTERED' if registered else f'The manifest of {plugin}'} names {reference}, but "
             f"{module_name} has no {name!r}.",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from automodels.errors import InputError, RegistrationError
-from automodels.plugins.entries import FIRST_PARTY, Entry, Plugin
+from automodels.plugins.entries import FIRST_PARTY, REGISTERED, Entry, Plugin
 from automodels.plugins.manifest import FRAMEWORKS, NAME
 from automodels.plugins.registered_variable import VARIABLE, Key, hand_on, inherited, reference_of, take_back
 from automodels.plugins.scan import normalized, shown
@@ -188,7 +188,7 @@ def _owner(registered: str | type) -> Plugin:
     module = registered.__module__ if isinstance(registered, type) else registered.partition(":")[0]
     package = module.partition(".")[0]
     name = package if normalized(package) not in FIRST_PARTY else f"{package}.registered"
-    return Plugin(name=name, version="registered", location=module, editable=False, manifest=None)
+    return Plugin(name=name, version=REGISTERED, location=module, editable=False, manifest=None)
 
 
 def _name(kind: Any) -> str:

@@ -12,8 +12,7 @@ from automodels_cli.arguments.forms import add_common
 _EXIT_CODES = """\
 exit codes:
     0  fine
-    1  attention needed: doctor or check found a problem, lock --check found a difference, or nothing matches what
-       list was asked for
+    1  attention needed: doctor or check found a problem, lock --check a difference, or list nothing that matches
     2  the command line, an environment variable, the project file or the lock file is malformed
     3  not found: an unknown model type, plugin, or task, or a checkpoint that is not there
     4  ambiguous, no plugin that could be used, or not what a lock file says

@@ -58,7 +58,7 @@ def try_model(
 ) -> None:
     """Reports what is wrong with one task of a model type."""
     tried = _Tried(report=report, plugin=plugin, what=f"{task} of {model_type} in {framework}")
-    asked = {"task": task, "framework": framework, "plugin": plugin}
+    asked: dict[str, Any] = {"task": task, "framework": framework, "plugin": plugin}
     try:
         with tried.step("found"):
             model_class = model_class_of(decide({"model_type": model_type}, **asked))

@@ -73,6 +73,13 @@ def _offers(plugin: Plugin, model_type: str) -> bool:
 
 
 def _unknown(name: str, catalog: Catalog) -> UnknownModelTypeError:
+    if registered := [
+        entry.plugin.name for entry in catalog.registered if name in (entry.model_type, entry.plugin.name)
+    ]:
+        return UnknownModelTypeError(
+            f"{name!r} was registered at run time, by {registered[0]}; there is no manifest that could be shown.",
+            hints=["Run: registry list"],
+        )
     plugins = [plugin.name for plugin in catalog.plugins]
     guess = nearest(name, [*catalog.model_types, *plugins])
     hints = [f"Did you mean {guess!r}?"] if guess else []
