@@ -384,7 +384,7 @@ def test_what_plugins_declare_that_may_not_be_used_is_a_candidate_with_the_reaso
     assert report.name == "plain"
     found = verdicts(report)
     assert found["old"] == "needs plugin API <1; this is 1.0"
-    assert found["off"] == found["claims"] == "disabled by AUTOMODELS_DISABLE or policy(deny=...)"
+    assert found["off"] == found["claims"] == "disabled by AUTOMODELS_DISABLE"
     assert "disabled by AUTOMODELS_DISABLE" in refused(declare(), "off", ON_CPU).message
 
 
@@ -434,4 +434,4 @@ def test_of_a_plugin_that_may_not_be_used_no_backend_can_run(declare, monkeypatc
 
     found = unavailable(plugin, table, catalog, Machine(absent={}))
 
-    assert found == "disabled by AUTOMODELS_DISABLE or policy(deny=...)"
+    assert found == "disabled by AUTOMODELS_DISABLE"

@@ -229,6 +229,12 @@ def test_a_manifest_in_the_working_directory_is_no_project_file_and_is_passed_by
         (b'[pins]\n"to y" = "x"', "'to y' cannot be the name of a model type"),
         (b'framework = "jax"', "is 'jax', not one of flax, torch"),
         (b"framework = 0", "is 0, not one of flax, torch"),
+        (b'disable = "flax-toy"', "disable in"),
+        (b"disable = {a = 1}", "is not a list of plugins"),
+        (b'disable = ["flax-toy", 7]', "7 cannot be the name of a plugin"),
+        (b'disable = ["../x"]', "'../x' cannot be the name of a plugin"),
+        (b'disable = [["flax-toy"]]', "cannot be the name of a plugin"),
+        (b'disabled = ["x"]', "unknown key 'disabled'"),
         (b"#" * 70_000, "larger than 65536 bytes"),
     ],
     ids=lambda value: value[:20] if isinstance(value, bytes) else "",
@@ -257,6 +263,47 @@ def test_without_a_working_directory_there_is_no_project_file(two):
     os.rmdir(os.getcwd())
 
     assert automodels.resolve("toy").entry.plugin.name == "flax-toy"
+
+
+def test_the_project_file_disables_plugins_in_addition_to_the_environment_and_messages_say_which_did(two, monkeypatch):
+    file = write_project('disable = ["flax-toy", "flax-toy"]\n')
+    monkeypatch.setenv("AUTOMODELS_DISABLE", "torch-toy")
+
+    with pytest.raises(NoUsablePluginError) as caught:
+        automodels.resolve("toy")
+
+    assert f"flax-toy 1.0 (flax): rejected: disabled by {file}" in str(caught.value)
+    assert "torch-toy 1.0 (torch): rejected: disabled by AUTOMODELS_DISABLE\n" in str(caught.value)
+    assert automodels.catalog().settings.deny == ("torch-toy", "flax-toy")
+
+
+def test_neither_an_allow_list_nor_a_block_admits_what_the_project_file_disables(two, monkeypatch):
+    write_project('disable = ["flax-toy"]\n')
+    monkeypatch.setenv("AUTOMODELS_PLUGINS", "flax-toy,torch-toy")
+
+    with automodels.policy(allow=["flax-toy", "torch-toy"], deny=[]):
+        inside = states()
+
+    assert inside == {"flax-toy": "disabled", "torch-toy": "ok"}
+
+
+def test_an_unknown_name_that_the_project_file_disables_is_a_warning_with_the_file_and_the_nearest_name(two, log):
+    file = write_project('disable = ["flax-toi"]\n')
+
+    automodels.resolve("toy")
+
+    assert f"{file} names 'flax-toi', which is not an installed plugin; did you mean 'flax-toy'?" in log.text
+
+
+def test_a_disabled_plugin_that_is_pinned_is_an_error_that_names_both_decisions(two, monkeypatch):
+    file = write_project('disable = ["flax-toy"]\n')
+    monkeypatch.setenv("AUTOMODELS_PIN_TOY", "flax-toy")
+
+    with pytest.raises(automodels.AutomodelsError) as caught:
+        automodels.resolve("toy")
+
+    assert "AUTOMODELS_PIN_TOY" in str(caught.value)
+    assert f"disabled by {file}" in str(caught.value)
 
 
 # Who wins

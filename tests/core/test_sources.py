@@ -172,7 +172,7 @@ def test_two_plugins_for_one_scheme_are_ambiguous_until_one_is_disabled(site, tm
 @pytest.mark.parametrize(
     ("policy", "reason"),
     [
-        ({"deny": ["mem-source"]}, "disabled by AUTOMODELS_DISABLE or policy(deny=...)"),
+        ({"deny": ["mem-source"]}, "disabled by policy(deny=...)"),
         ({"allow": ["good-toy"]}, "not in AUTOMODELS_PLUGINS or policy(allow=...)"),
         ({"safe_mode": True}, "safe mode admits first-party plugins only"),
     ],

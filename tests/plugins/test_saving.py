@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import automodels
 from automodels import AutoModel, AutoModelForSentenceEmbedding
 from automodels.checkpoint.reader import Checkpoint
 from automodels.errors import CheckpointMismatchError, CheckpointWriteError, InputError
@@ -98,6 +99,8 @@ def test_a_saved_checkpoint_records_where_it_comes_from_and_is_loaded_by_that(mo
     recorded = json.loads((tmp_path / "config.json").read_text())
 
     assert recorded["automodels"]["plugin"] == "flax-bert"
+    assert recorded["automodels"]["distribution"] == "flax-bert"
+    assert recorded["automodels"]["plugin_version"] == automodels.__version__
     assert recorded["architectures"] == ["BertModel"]
 
 

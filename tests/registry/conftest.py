@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,14 @@ import pytest
 from automodels.backends import cuda_capability
 from automodels.testing.hub import fake_hub  # noqa: F401  # a fixture
 from automodels.testing.sites import FakeSite
+from automodels_cli.schemas import schema_of
+
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None  # the tests for PyTorch alone do without it
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests share made_wheels
 
 Process = subprocess.CompletedProcess[str]
 Registry = Callable[..., Process]
@@ -41,7 +50,7 @@ def registry(environment: dict[str, str], tmp_path: Path) -> Registry:
     here.mkdir()
 
     def run(*arguments: str, stdin: str = "", **variables: str) -> Process:
-        return subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "automodels_cli", *arguments],
             input=stdin,
             env=environment | variables,
@@ -52,8 +61,25 @@ def registry(environment: dict[str, str], tmp_path: Path) -> Registry:
             timeout=120,
             check=False,
         )
+        if "--json" in arguments:
+            _checked(process.stdout)
+        return process
 
     return run
+
+
+@pytest.fixture
+def document_of() -> Callable[[str], Any]:
+    """Reads what a command printed with `--json`, and holds it against the schema of its kind."""
+    return _checked
+
+
+def _checked(text: str) -> Any:
+    document = json.loads(text)
+    assert document["schema"] == 1
+    if jsonschema is not None:
+        jsonschema.Draft202012Validator(schema_of(document["kind"])).validate(document)
+    return document
 
 
 @pytest.fixture

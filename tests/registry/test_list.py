@@ -168,3 +168,11 @@ def test_a_plugin_of_many_backends_has_a_row_that_can_be_read_and_json_names_all
     assert here(["list", "toy-plugin", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["backends"] == [f"b{number}" for number in range(9)]
+
+
+def test_what_a_program_registered_for_its_workers_is_listed(here, site, monkeypatch, capsys):
+    monkeypatch.setenv("AUTOMODELS_REGISTERED", "toy/base/flax=my_models.toy:ToyConfig,my_models.toy:ToyModel")
+
+    assert here(["list", "toy"]) == 0
+
+    assert capsys.readouterr().out.splitlines()[1].split() == ["toy", "flax", "base", "my_models", "registered", "ok"]

@@ -19,6 +19,7 @@ from automodels.plugins.settings import PIN_PREFIX, VARIABLES
 from automodels.plugins.tables import FEATURES
 from automodels_cli import exit_codes
 from automodels_cli.arguments import parser
+from automodels_cli.checking.codes import MEANINGS as CHECKED
 
 
 def error_classes():
@@ -81,6 +82,12 @@ def test_every_problem_code_is_documented_with_its_meaning(rows):
     documented = {row[0].strip("`"): row[1] for row in rows("docs/manifest.md") if re.match(r"`P\d", row[0])}
 
     assert documented == MEANINGS
+
+
+def test_every_code_of_a_check_is_documented_with_its_meaning(rows):
+    documented = {row[0].strip("`"): row[1] for row in rows("docs/plugins.md") if re.match(r"`C\d", row[0])}
+
+    assert documented == CHECKED
 
 
 def test_every_key_of_the_manifest_is_documented_and_no_other(rows):

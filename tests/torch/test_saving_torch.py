@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny_models import IDS, made
 
+import automodels
 from automodels.errors import CheckpointChangedError, CheckpointMismatchError, InputError, UnknownArgumentError
 from torch_heads import BertForMaskedLM, BertForSequenceClassification, BertModel, GPTNeoForCausalLM, OPTForCausalLM
 
@@ -31,6 +33,20 @@ def test_what_is_saved_is_loaded_bit_by_bit(tmp_path, model_class, dtype):
     for name, parameter in model.named_parameters():
         assert torch.equal(dict(loaded.named_parameters())[name], parameter), name
     assert report.tensors == len(dict(model.named_parameters()))
+
+
+def test_a_saved_checkpoint_records_plugin_distribution_and_versions(tmp_path):
+    made(BertModel).save_pretrained(tmp_path)
+
+    recorded = json.loads((tmp_path / "config.json").read_text())["automodels"]
+
+    assert recorded == {
+        "version": automodels.__version__,
+        "plugin": "torch-heads",
+        "plugin_version": automodels.__version__,
+        "plugin_api": "1.0",
+        "distribution": "torch-heads",
+    }
 
 
 def test_a_tied_parameter_is_written_once(tmp_path):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from automodels.generation import GenerationConfig
     from automodels.loading import resolve
     from automodels.plugins.catalog import load_catalog as catalog
+    from automodels.plugins.registration import registrations
     from automodels.plugins.settings import pin, policy
     from automodels.text import AutoTokenizer
 
@@ -51,6 +52,7 @@ _PUBLIC = {
     "catalog": "plugins.catalog:load_catalog",
     "pin": "plugins.settings:pin",
     "policy": "plugins.settings:policy",
+    "registrations": "plugins.registration:registrations",
     "resolve": "loading:resolve",
 }
 
@@ -73,6 +75,7 @@ __all__ = [
     "catalog",
     "pin",
     "policy",
+    "registrations",
     "resolve",
 ]
 

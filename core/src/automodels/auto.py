@@ -45,9 +45,12 @@ class AutoConfig:
         return config_class(**config_class.overrides(fields))
 
     @staticmethod
-    def register(model_type: str, config_class: type) -> None:
-        """Names the config class of a model type in this process; raises RegistrationError on a conflict."""
-        register_config(model_type, config_class)
+    def register(model_type: str, config_class: type, *, workers: bool = False) -> None:
+        """Names the config class of a model type in this process; raises RegistrationError on a conflict.
+
+        `workers=True` as for `AutoModel.register`.
+        """
+        register_config(model_type, config_class, workers=workers)
 
 
 class AutoModel:
@@ -88,7 +91,7 @@ class AutoModel:
 
         def load() -> Any:
             location, raw, others = read_checkpoint(name, options)
-            resolution = decide(raw, cls.task, asked, plugin, source=location.name)
+            resolution = decide(raw, cls.task, asked, plugin, source=location.name, location=location)
             return load_model(resolution, location, config or config_of(resolution, raw, location), others)
 
         return again_if_changed(load)
@@ -106,12 +109,14 @@ class AutoModel:
         return model_class(config, **options)
 
     @classmethod
-    def register(cls, config_class: type, model_class: type) -> None:
+    def register(cls, config_class: type, model_class: type, *, workers: bool = False) -> None:
         """Offers a model class for this task in this process; repeating the same call changes nothing.
 
-        Raises RegistrationError when another class is registered for the same model type, task and framework.
+        Inside `with automodels.registrations()`, only until the block ends. With `workers=True`, processes that are
+        started afterwards know it too, and import both classes by name. Raises RegistrationError when another class is
+        registered for the same model type, task and framework, or workers could not import it.
         """
-        register_model(cls.task, config_class, model_class, cls.framework)
+        register_model(cls.task, config_class, model_class, cls.framework, workers=workers)
 
     @classmethod
     def _framework(cls, asked: str | None) -> str | None:

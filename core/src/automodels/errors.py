@@ -9,7 +9,8 @@ Every error that automodels raises on purpose stands here, with a code that does
     │   ├── UnknownTaskError           AM103   the model type is known, the task is not offered for it
     │   ├── NoUsablePluginError        AM104   plugins offer it, none of them can be used here
     │   ├── UnknownPluginError         AM105   a plugin asked for by name is not a candidate
-    │   └── StrictModeError            AM106   strict mode found something that is otherwise skipped
+    │   ├── StrictModeError            AM106   strict mode found something that is otherwise skipped
+    │   └── LockError                  AM107   what would be loaded is not what the lock file says
     ├── PluginError                    AM200   a chosen plugin failed
     │   ├── PluginImportError          AM201   its module could not be imported
     │   ├── PluginReferenceError       AM202   its module lacks the object that the manifest names
@@ -121,6 +122,12 @@ class StrictModeError(ResolutionError):
     """Strict mode: something is wrong that is otherwise skipped with a warning."""
 
     code = "AM106"
+
+
+class LockError(ResolutionError):
+    """What would be loaded is not what the lock file in force says: another class, plugin, or file."""
+
+    code = "AM107"
 
 
 class PluginError(AutomodelsError):

@@ -19,7 +19,9 @@ from automodels.arguments import refuse_unknown
 from automodels.errors import ConfigError, ConfigValueError, UnsupportedConfigError, nearest
 from automodels.json_files import read_json_object
 from automodels.plugins.scan import shown
+from automodels.pydantic_plugins import survive_damage
 
+survive_damage()
 logger = logging.getLogger("automodels")
 
 Size = Annotated[int, Field(gt=0, lt=1 << 31, strict=True)]

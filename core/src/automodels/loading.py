@@ -23,15 +23,18 @@ from automodels.errors import (
     UnknownModelTypeError,
 )
 from automodels.plugins.catalog import Catalog, load_catalog
+from automodels.plugins.judge import refusal
 from automodels.plugins.manifest import NAME
+from automodels.plugins.recorded import recorded_in
 from automodels.plugins.registration import registered_config
 from automodels.plugins.resolve import KNOWN_PLUGINS, Request, Resolution, resolve_entry
 from automodels.plugins.scan import shown
+from automodels.plugins.settings import current_settings
 
 if TYPE_CHECKING:
     from automodels.checkpoint.locate import Location
     from automodels.config import PretrainedConfig
-    from automodels.plugins.entries import Entry, Plugin
+    from automodels.plugins.entries import Plugin
 
 logger = logging.getLogger("automodels")
 
@@ -59,7 +62,7 @@ def resolve(
         location, raw, _ = read_checkpoint(name, options)
     except (CheckpointNotFoundError, HubError, MissingDependencyError) as missing:
         raise _neither(text, missing) from missing
-    return decide(raw, task, framework, plugin, source=location.name)
+    return decide(raw, task, framework, plugin, source=location.name, location=location)
 
 
 def read_checkpoint(
@@ -78,25 +81,35 @@ def read_checkpoint(
 
 
 def decide(
-    raw: Mapping[str, Any], task: str, framework: str | None, plugin: str | None, *, source: str = ""
+    raw: Mapping[str, Any],
+    task: str,
+    framework: str | None,
+    plugin: str | None,
+    *,
+    source: str = "",
+    location: Location | None = None,
 ) -> Resolution:
     """The entry for a `config.json` and a task; warns of meaningless settings, and notes what else was possible.
 
-    `source` names the checkpoint in errors.
+    `source` names the checkpoint in errors, `location` is where it lies. Raises LockError where a lock file is in
+    force and has another decision.
     """
-    recorded = raw.get("automodels")
     request = Request(
         model_type=raw["model_type"],
         task=task,
         framework=framework,
         plugin=plugin,
-        recorded=recorded.get("plugin") if isinstance(recorded, Mapping) else None,
+        recorded=recorded_in(raw),
         source=source,
         repository_code="auto_map" in raw,
     )
     catalog = load_catalog()
     _warn(catalog)
     resolution = resolve_entry(catalog, request)
+    if catalog.settings.lock is not None:
+        from automodels.locking.enforcing import check_decision
+
+        check_decision(catalog.settings.lock, catalog, request, resolution, location)
     for note in resolution.notes:
         logger.info(note)
     return resolution
@@ -104,7 +117,8 @@ def decide(
 
 def config_of(resolution: Resolution, raw: Mapping[str, Any], location: Location) -> PretrainedConfig:
     """The typed config, as the class that the entry names."""
-    return _loaded_config_class(resolution.entry).from_dict(raw, name_or_path=location.name)
+    entry = resolution.entry
+    return _config_class(entry.config, entry.plugin).from_dict(raw, name_or_path=location.name)
 
 
 def load_model(resolution: Resolution, location: Location, config: PretrainedConfig, options: Mapping[str, Any]) -> Any:
@@ -114,6 +128,10 @@ def load_model(resolution: Resolution, location: Location, config: PretrainedCon
     """
     from automodels.plugins.host import activate
 
+    if (lock := current_settings().lock) is not None:
+        from automodels.locking.enforcing import check_files
+
+        check_files(lock, location)
     active = activate(resolution.entry.plugin)
     options = active.configure(config, options)
     loaded = model_class_of(resolution).from_pretrained(location, config=config, resolution=resolution, **options)
@@ -137,10 +155,10 @@ def config_class_of(model_type: str) -> type[PretrainedConfig]:
 
     Several plugins that name the same class need no choice, and a config needs no framework.
     """
-    registered: type[PretrainedConfig] | None = registered_config(model_type)
-    if registered is not None:
-        return registered
     catalog = load_catalog()
+    registered = registered_config(model_type)
+    if registered is not None and refusal(registered[1], catalog.settings) is None:
+        return _locked_config_class(catalog, model_type, *registered)
     tasks = [entry.task for entry in catalog.entries if entry.model_type == model_type]
     request = Request(model_type=model_type, task=tasks[0] if tasks else "base")
     try:
@@ -150,14 +168,24 @@ def config_class_of(model_type: str) -> type[PretrainedConfig]:
         if len({entry.config for entry in entries}) != 1:
             raise
         entry = entries[0]
-    return _loaded_config_class(entry)
+    return _locked_config_class(catalog, model_type, entry.config, entry.plugin)
 
 
-def _loaded_config_class(entry: Entry) -> type[PretrainedConfig]:
+def _locked_config_class(
+    catalog: Catalog, model_type: str, reference: str | type, plugin: Plugin
+) -> type[PretrainedConfig]:
+    if catalog.settings.lock is not None:
+        from automodels.locking.enforcing import check_config
+
+        check_config(catalog.settings.lock, catalog, model_type, reference, plugin)
+    return _config_class(reference, plugin)
+
+
+def _config_class(reference: str | type, plugin: Plugin) -> type[PretrainedConfig]:
     from automodels.plugins.host import load_reference
 
     config_class: type[PretrainedConfig] = _class_with(
-        "from_dict", load_reference(entry.config, entry.plugin), entry.config, entry.plugin
+        "from_dict", load_reference(reference, plugin), reference, plugin
     )
     return config_class
 

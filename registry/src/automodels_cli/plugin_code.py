@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from automodels.errors import AutomodelsError, PluginError
+
+CHOICE = ("framework", "plugin")
+WHERE = ("revision", "cache_dir", "subfolder", "token")
+
+
+def given_options(arguments: Namespace) -> dict[str, Any]:
+    """Those options of from_pretrained that the command line has."""
+    return {name: value for name in (*CHOICE, *WHERE) if (value := getattr(arguments, name, None))}
+
+
+def where_of(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that say where a checkpoint lies; a tokenizer takes no others."""
+    return {name: options[name] for name in WHERE if name in options}
 
 
 @contextmanager

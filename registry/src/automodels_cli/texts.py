@@ -8,6 +8,10 @@ from argparse import Namespace
 from automodels.errors import InputError
 from automodels_cli.output import Output
 
+_EXAMPLES = {
+    "run_embed": 'Run: registry run embed MODEL "a text" "another text"',
+    "run_fill_mask": 'Run: registry run fill-mask MODEL "a text with a [MASK]"',
+}
 _ASKED = "One text on each line; Ctrl-D ends the list."
 
 
@@ -21,7 +25,7 @@ def given_texts(arguments: Namespace, output: Output) -> list[str]:
     texts = arguments.text or [line.strip() for line in _content(arguments.file, output, _ASKED).split("\n")]
     texts = [text for text in texts if text.strip()]
     if not texts:
-        raise InputError("There is no text.", hints=['Run: registry run embed MODEL "a text" "another text"'])
+        raise InputError("There is no text.", hints=[_EXAMPLES[arguments.module.rpartition(".")[2]]])
     return texts
 
 

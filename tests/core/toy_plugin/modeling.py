@@ -3,6 +3,7 @@
 It does everything right that the conformance suite asks for; `suite.py` breaks one thing at a time.
 """
 
+import json
 import logging
 
 import numpy as np
@@ -15,11 +16,13 @@ from automodels.checkpoint.config_file import read_config
 from automodels.checkpoint.keymap import TRANSPOSED
 from automodels.checkpoint.locate import locate, split_options
 from automodels.checkpoint.plan import AbstractParameter, make_plan
+from automodels.checkpoint.provenance import provenance
 from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.report import LoadReport
 from automodels.checkpoint.writer import save_tensors
 from automodels.errors import InputError
 from automodels.plugins.catalog import load_catalog
+from automodels.runtime.classes import plugin_of
 
 logger = logging.getLogger("automodels")
 ARGUMENTS = ("input_ids", "attention_mask", "position_ids", "output_attentions", "output_hidden_states")
@@ -97,8 +100,11 @@ class Toy:
             format=format,
             naming="hub" if hub else "flax",
             max_shard_size=max_shard_size,
-            files={"config.json": self.config.to_json_string().encode()},
+            files={"config.json": json.dumps(self.written()).encode()},
         )
+
+    def written(self):
+        return {**json.loads(self.config.to_json_string()), "automodels": provenance(plugin_of(type(self)))}
 
     def tensor(self, path, value):
         prefix = f"{self.base_model_prefix}."
@@ -181,6 +187,31 @@ class ToyForLabels(Toy):
 
     def outputs(self, x, mask):
         return {"logits": x @ self.rounded(self.params["labels.kernel"])}
+
+
+class ToyForCausalLM(Toy):
+    """Each token sees itself and those before it."""
+
+    generates = True
+
+    def attend(self, split, mask):
+        tokens = split.shape[1]
+        seen = (mask[:, None, None, :] != 0) & np.tri(tokens, dtype=bool)
+        return softmax(np.where(seen, np.einsum("btnh,bsnh->bnts", split, split), -1e30))
+
+    def outputs(self, x, mask):
+        return {"logits": x @ self.values()["words.table"].T}
+
+    def generate(self, ids, *, max_new_tokens, min_new_tokens=0, do_sample=False, eos_token_id=None, pad_token_id=0):
+        text, ended = np.asarray(ids), np.zeros(len(ids), bool)
+        for _ in range(max_new_tokens):
+            token = np.where(ended, pad_token_id, self.choose(self(text)["logits"][:, -1]))
+            text = np.concatenate([text, token[:, None].astype(text.dtype)], axis=1)
+            ended |= token == eos_token_id
+        return text
+
+    def choose(self, logits):
+        return logits.argmax(-1)
 
 
 def softmax(scores):

@@ -12,10 +12,11 @@ from typing import ClassVar
 
 import numpy as np
 from np_toy.config import ToyConfig
-from np_toy.modeling import Toy, ToyForLabels
+from np_toy.modeling import Toy, ToyForCausalLM, ToyForLabels
 
 import automodels.checkpoint.keymap as keymaps
 from automodels.errors import BackendUnavailableError, CheckpointMismatchError
+from automodels.plugins.catalog import load_catalog
 from automodels.testing.conformance import Driver, ModelConformance
 
 
@@ -28,6 +29,9 @@ class ToyDriver(Driver):
 
     def run(self, model, inputs, **flags):
         return model(**inputs, **flags)
+
+    def generate(self, model, ids, **options):
+        return model.generate(ids, **options)
 
     def parameters(self, model):
         return dict(model.params)
@@ -55,13 +59,90 @@ class TestToyForLabels(ToyConformance):
     in_manifest = True
 
 
+class TestToyForCausalLM(ToyConformance):
+    model_class = ToyForCausalLM
+    in_manifest = True
+
+
+class TestToyOfTheExample(ToyConformance):
+    """Without fields: those of the manifest."""
+
+    model_class = Toy
+    in_manifest = True
+    fields: ClassVar = {}
+
+
+class TestTextOfUnlikelyTokens(ToyConformance):
+    class model_class(ToyForCausalLM):
+        def choose(self, logits):
+            return logits.argmin(-1)
+
+    catches = ("test_generated_tokens_are_the_most_probable_ones",)
+
+
+class TestTextThatLosesItsPrompt(ToyConformance):
+    class model_class(ToyForCausalLM):
+        def generate(self, ids, **options):
+            return super().generate(ids, **options)[:, ::-1]
+
+    catches = ("test_generated_tokens_are_the_most_probable_ones",)
+
+
+class TestTextThatNeverEnds(ToyConformance):
+    class model_class(ToyForCausalLM):
+        def generate(self, ids, *, eos_token_id=None, **options):
+            return super().generate(ids, **options)
+
+    catches = ("test_a_text_ends_with_the_token_that_ends_it",)
+
+
+class TestCheckpointThatNamesNobody(ToyConformance):
+    class model_class(Toy):
+        def written(self):
+            return {**super().written(), "automodels": {"version": "0"}}
+
+    in_manifest = True
+    catches = ("test_a_saved_checkpoint_names_its_plugin",)
+
+
+class TestClassThatNoAutoClassReaches(ToyConformance):
+    class model_class(Toy): ...
+
+    in_manifest = True
+    catches = ("test_an_auto_class_loads_what_was_saved",)
+
+
+class NoExample(ToyConfig):
+    @classmethod
+    def field_names(cls):
+        return super().field_names() - {"vocab_size"}
+
+
+class TestExampleThatIsNoConfig(ToyConformance):
+    """The config has other fields than the manifest's example."""
+
+    class model_class(Toy):
+        config_class = NoExample
+
+    entry = property(lambda self: next(entry for entry in load_catalog().entries if entry.model_type == "np-toy"))
+    catches = ("test_the_example_of_the_manifest_is_a_config",)
+
+
+class TestModelThatTakesAnyBackend(ToyConformance):
+    class model_class(Toy):
+        def __init__(self, config, *, backend="auto", **options):
+            super().__init__(config, **options)
+
+    catches = ("test_a_backend_that_nobody_declares_is_refused_by_name",)
+
+
 class TestNotInAManifest(ToyConformance):
     """A class that no manifest names."""
 
     class model_class(Toy): ...
 
     in_manifest = True
-    catches = ("test_the_manifest_leads_to_the_class",)
+    catches = ("test_the_manifest_leads_to_the_class", "test_a_saved_checkpoint_names_its_plugin")
 
 
 class DropsAKey(ToyConfig):

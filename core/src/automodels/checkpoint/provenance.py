@@ -1,12 +1,10 @@
-"""What a saved checkpoint says of where it comes from: plugin, its version, the plugin API, and our version."""
+"""What a saved checkpoint says of where it comes from: plugin, distribution, versions. `plugins.recorded` reads it."""
 
 from __future__ import annotations
 
 from automodels.plugins.entries import Plugin
 from automodels.plugins.judge import PLUGIN_API
-
-KEY = "automodels"
-"""Where it stands in `config.json`."""
+from automodels.plugins.recorded import KEY
 
 
 def provenance(plugin: Plugin | None = None) -> dict[str, str]:
@@ -16,6 +14,8 @@ def provenance(plugin: Plugin | None = None) -> dict[str, str]:
     found = {"version": __version__}
     if plugin is not None:
         found |= {"plugin": plugin.name, "plugin_version": plugin.version, "plugin_api": PLUGIN_API}
+        if plugin.distribution:  # a class that was registered at run time came with none
+            found["distribution"] = plugin.distribution
     return found
 
 

@@ -78,6 +78,17 @@ class Catalog:
         )
 
     @cached_property
+    def _by_model_type(self) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.model_type, []).append(entry)
+        return found
+
+    def entries_of(self, model_type: str) -> tuple[Entry, ...]:
+        """Every entry of one model type, in the order of `entries`."""
+        return tuple(self._by_model_type.get(model_type, ()))
+
+    @cached_property
     def model_types(self) -> tuple[str, ...]:
         return tuple(sorted({entry.model_type for entry in self.entries}))
 
@@ -137,6 +148,7 @@ class Catalog:
 
 def load_catalog(path: Sequence[str] | None = None, settings: Settings | None = None) -> Catalog:
     """The catalog of what is installed on `path` (default `sys.path`) under `settings` (default: those in force)."""
+    inherit = settings is None  # other settings than those in force: no variable counts
     settings = current_settings() if settings is None else settings
     found = _scan(sys.path if path is None else path)
     settings = with_required(settings, found)
@@ -144,7 +156,7 @@ def load_catalog(path: Sequence[str] | None = None, settings: Settings | None = 
         plugins=judged_plugins(found, settings),
         scan=found,
         settings=settings,
-        registered=tuple(judged_entry(entry, settings) for entry in registered_entries()),
+        registered=tuple(judged_entry(entry, settings) for entry in registered_entries(inherit=inherit)),
     )
     return replace(catalog, warnings=_warnings(catalog))
 

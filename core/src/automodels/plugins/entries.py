@@ -25,6 +25,12 @@ class Plugin:
     manifest: Manifest | None
     """None when it could not be read."""
 
+    distribution: str = ""
+    """Name of the installed distribution that it came with; empty for one that was registered at run time."""
+
+    manifest_file: str = ""
+    """Where its manifest lies; empty when there is none."""
+
     problems: tuple[Problem, ...] = ()
 
     @property

@@ -98,9 +98,11 @@ def load_reference(reference: str | type, plugin: Plugin) -> Any:
     except PluginImportError as failure:
         if not isinstance(failure.__cause__, AttributeError):
             raise
+        registered = plugin.manifest is None
         raise PluginReferenceError(
-            f"The manifest of {plugin} names {reference}, but {module_name} has no {name!r}.",
-            hints=[f"Run: pip install --upgrade {plugin.name}"],
+            f"{'AUTOMODELS_REGISTERED' if registered else f'The manifest of {plugin}'} names {reference}, but "
+            f"{module_name} has no {name!r}.",
+            hints=[] if registered else [f"Run: pip install --upgrade {plugin.name}"],
         ) from failure.__cause__
 
 

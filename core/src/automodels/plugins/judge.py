@@ -53,34 +53,38 @@ def with_required(settings: Settings, found: Scan) -> Settings:
 def _plugin(point: EntryPoint, found: Scan, settings: Settings) -> Plugin:
     """Reads the manifest of an entry point and judges it."""
     distribution = point.distribution
-    location, manifest, problems = _read(point)
+    location, file, manifest, problems = _read(point)
     name = manifest.name if manifest else point.name if NAME.fullmatch(point.name) else shown(point.name)
     if manifest is not None:
         problems = (*problems, *_judge(manifest, point, found))
     return Plugin(
         name=name,
         version=distribution.version,
+        distribution=distribution.normalized,
         location=printable(location),
         editable=is_editable(distribution),
         manifest=manifest,
+        manifest_file=file,
         problems=(*_disabled(name, distribution.normalized, settings), *problems),
     )
 
 
-def _read(point: EntryPoint) -> tuple[str, Manifest | None, tuple[Problem, ...]]:
+def _read(point: EntryPoint) -> tuple[str, str, Manifest | None, tuple[Problem, ...]]:
+    """Directory of the package, path of the manifest, what it says, and what is wrong."""
     match = _POINT.fullmatch(point.value)
     if match is None:
         message = f"the entry point {shown(point.name)} is {shown(point.value)}, not 'package:file.toml'"
-        return point.distribution.metadata, None, (Problem(code="P102", message=message),)
+        return point.distribution.metadata, "", None, (Problem(code="P102", message=message),)
     directory = package_directory(point.distribution, match["package"])
     if directory is None:
         message = f"the package {match['package']} of the entry point {shown(point.name)} is not there"
-        return point.distribution.metadata, None, (Problem(code="P103", message=message),)
+        return point.distribution.metadata, "", None, (Problem(code="P103", message=message),)
     # The path is judged as it is written: installers may link every file of a package from a cache of their own.
     if os.path.isabs(match["file"]) or os.pardir in re.split(r"[/\\]", match["file"]):
         message = f"{shown(match['file'])} leaves the package {match['package']}"
-        return directory, None, (Problem(code="P207", message=message),)
-    return directory, *read_manifest(os.path.join(directory, match["file"]))
+        return directory, "", None, (Problem(code="P207", message=message),)
+    file = os.path.join(directory, match["file"])
+    return directory, file, *read_manifest(file)
 
 
 def _judge(manifest: Manifest, point: EntryPoint, found: Scan) -> list[Problem]:
@@ -101,13 +105,18 @@ def _judge(manifest: Manifest, point: EntryPoint, found: Scan) -> list[Problem]:
 
 def _disabled(name: str, owner: str, settings: Settings) -> tuple[Problem, ...]:
     """The decision of the user against a plugin, as a problem; empty when there is none."""
-    if name in settings.deny:
-        return (Problem(code="P302", message="disabled by AUTOMODELS_DISABLE or policy(deny=...)"),)
+    if (denial := settings.denial(name)) is not None:
+        return (Problem(code="P302", message=f"disabled by {denial.source}"),)
     if settings.allow is not None and name not in settings.allow:
         return (Problem(code="P302", message="not in AUTOMODELS_PLUGINS or policy(allow=...)"),)
     if settings.safe_mode and owner not in FIRST_PARTY:
         return (Problem(code="P302", message="safe mode admits first-party plugins only"),)
     return ()
+
+
+def refusal(plugin: Plugin, settings: Settings) -> str | None:
+    """Why the user decided against a plugin that was registered at run time; None when nothing speaks against it."""
+    return next((problem.message for problem in _disabled(plugin.name, "", settings)), None)
 
 
 def judged_entry(entry: Entry, settings: Settings) -> Entry:
@@ -121,6 +130,7 @@ def _unreadable(distribution: Distribution, settings: Settings) -> Plugin:
     return Plugin(
         name=distribution.normalized,
         version=distribution.version,
+        distribution=distribution.normalized,
         location=printable(distribution.metadata),
         editable=is_editable(distribution),
         manifest=None,

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from automodels.errors import nearest
+from automodels.plugins.examples import read_example
 from automodels.plugins.problems import Problem
 from automodels.plugins.scan import printable, read_bounded, shown
 from automodels.plugins.tables import (
@@ -29,6 +31,7 @@ T = TypeVar("T")
 
 SCHEMA = 1
 MANIFEST_BYTES = 256 << 10
+KEPT = 4096  # manifests that are kept as understood
 TABLES = 512  # models, backends, tasks or sources in one manifest
 FRAMEWORKS = ("flax", "torch")  # in the order in which they are taken when nothing else decides
 
@@ -60,11 +63,24 @@ def read_manifest(file: str) -> tuple[Manifest | None, tuple[Problem, ...]]:
     data = read_bounded(file, MANIFEST_BYTES)
     if data is None:
         return None, (_unreadable(file),)
+    manifest, problems, error = _understood(data)
+    if error is not None:
+        return None, (Problem(code="P203", message=f"{printable(file)} is not TOML: {error}"),)
+    return manifest, problems
+
+
+@lru_cache(maxsize=KEPT)
+def _understood(data: bytes) -> tuple[Manifest | None, tuple[Problem, ...], str | None]:
+    """What a manifest says, its problems, and why it is not TOML.
+
+    Files are read anew for every decision, but the same bytes are understood only once: parsing is what takes long.
+    """
     try:
         raw = parse_toml(data)
     except ValueError as error:
-        return None, (Problem(code="P203", message=f"{printable(file)} is not TOML: {error}"),)
-    return parse_manifest(raw)
+        return None, (), str(error)
+    manifest, problems = parse_manifest(raw)
+    return manifest, problems, None
 
 
 def parse_toml(data: bytes) -> dict[str, Any]:
@@ -131,7 +147,7 @@ class _Reader:
         )
 
     def model(self, raw: Mapping[str, Any], where: str) -> ModelTable:
-        known = ("model_type", "framework", "config", "requires", "architectures", "keymap", "tasks")
+        known = ("model_type", "framework", "config", "requires", "architectures", "keymap", "tasks", "example")
         self.only_known(raw, where, known)
         tasks = raw.get("tasks", {})
         if not isinstance(tasks, dict) or not 0 < len(tasks) <= 64:
@@ -144,6 +160,7 @@ class _Reader:
             requires=self.requirements(raw, where),
             architectures=self.names(raw, "architectures", where),
             keymap=self.reference(raw, "keymap", where) if "keymap" in raw else None,
+            example=read_example(raw, where, self.wrong),
             tasks={
                 task: self.reference(tasks, task, f"tasks of {where}")
                 for task in tasks

@@ -6,7 +6,7 @@ plugin asked for, pins; then, if several frameworks are left, the preferred one;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from automodels.errors import (
@@ -23,7 +23,9 @@ from automodels.errors import (
 )
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Entry, Plugin
+from automodels.plugins.judge import PLUGIN_API
 from automodels.plugins.manifest import FRAMEWORKS
+from automodels.plugins.recorded import Recorded
 from automodels.plugins.scan import printable, shown
 from automodels.plugins.settings import variable_part
 
@@ -65,8 +67,8 @@ class Request:
     task: str = "base"
     framework: str | None = None
     plugin: str | None = None
-    recorded: str | None = None
-    """The plugin that the checkpoint was saved with."""
+    recorded: Recorded | None = None
+    """The plugin that the checkpoint was saved with, by its own account."""
 
     source: str = ""
     """What asks for it, for messages."""
@@ -111,7 +113,8 @@ class _Decision:
         self.prefer_framework()
         if len(self.left) > 1:
             raise self.ambiguous()
-        return Resolution(entry=self.left[0], reason=self.reason, candidates=self.candidates(), notes=tuple(self.notes))
+        notes = (*self.notes, *self.age())
+        return Resolution(entry=self.left[0], reason=self.reason, candidates=self.candidates(), notes=notes)
 
     def check_request(self) -> None:
         for what in ("model_type", "task", "plugin"):
@@ -132,7 +135,7 @@ class _Decision:
                 )
 
     def start(self) -> None:
-        of_type = [entry for entry in self.catalog.entries if entry.model_type == self.request.model_type]
+        of_type = self.catalog.entries_of(self.request.model_type)
         if not of_type:
             raise self.unknown_type()
         self.considered = tuple(entry for entry in of_type if entry.task == self.request.task)
@@ -163,12 +166,27 @@ class _Decision:
         elif pin is not None:
             self.insist(pin.plugin, pin.source)
         elif request.recorded is not None:
-            if any(entry.plugin.name == request.recorded for entry in self.left):
-                self.insist(request.recorded, "the checkpoint was saved with it")
-            else:
-                self.notes.append(
-                    f"The checkpoint was saved with {shown(request.recorded)}, which cannot be used here."
-                )
+            self.wish(request.recorded)
+
+    def wish(self, recorded: Recorded) -> None:
+        """Takes the plugin that the checkpoint was saved with, if it is among those that are left."""
+        if any(entry.plugin.name == recorded.plugin for entry in self.left):
+            self.insist(recorded.plugin, "the checkpoint was saved with it")
+            return
+        why = "is not installed" if self.absent() else "cannot be used here"
+        self.notes.append(f"The checkpoint was saved with {recorded}, which {why}.")
+
+    def absent(self) -> Recorded | None:
+        """What the checkpoint says of its plugin when nothing here bears that name."""
+        recorded, catalog = self.request.recorded, self.catalog
+        if recorded is None or catalog.plugin(recorded.plugin) is not None:
+            return None
+        return None if any(entry.plugin.name == recorded.plugin for entry in catalog.registered) else recorded
+
+    def age(self) -> list[str]:
+        """How the chosen plugin is older than the one that saved the checkpoint."""
+        recorded, plugin = self.request.recorded, self.left[0].plugin
+        return recorded.notes(plugin, PLUGIN_API) if recorded and plugin.name == recorded.plugin else []
 
     def insist(self, name: str, source: str) -> None:
         usable = list(self.left)
@@ -231,18 +249,27 @@ class _Decision:
     def unknown_type(self) -> ResolutionError:
         catalog, model_type = self.catalog, self.request.model_type
         source = f", which {printable(self.request.source)} asks for" if self.request.source else ""
-        lines = [f"No installed plugin offers the model type {shown(model_type)}{source}.", *self.repository_lines()]
+        lines = [f"No installed plugin offers the model type {shown(model_type)}{source}.", *self.checkpoint_lines()]
         if catalog.model_types:
             lines.append(f"Offered here: {listed(catalog.model_types)}.")
         if guess := nearest(model_type[:64], catalog.model_types):  # names are no longer than that
             lines.append(f"The nearest name is {guess!r}.")
         lines += self.skipped_lines()
-        return UnknownModelTypeError("\n".join(lines), hints=[self.install_hint()], trace=self.trace())
+        return UnknownModelTypeError(
+            "\n".join(lines), hints=[*self.checkpoint_hints(), self.install_hint()], trace=self.trace()
+        )
 
-    def repository_lines(self) -> list[str]:
-        if not self.request.repository_code:
-            return []
-        return ["The checkpoint brings Python code of its own; code from checkpoints is never run."]
+    def checkpoint_lines(self) -> list[str]:
+        """What the checkpoint itself says of the code that it needs."""
+        absent = self.absent()
+        lines = absent.sentences() if absent else []
+        if self.request.repository_code:
+            lines.append("The checkpoint brings Python code of its own; code from checkpoints is never run.")
+        return lines
+
+    def checkpoint_hints(self) -> list[str]:
+        absent = self.absent()
+        return absent.hints() if absent else []
 
     def install_hint(self) -> str:
         known = KNOWN_PLUGINS.get(self.request.model_type, ())
@@ -253,20 +280,20 @@ class _Decision:
             return f"{' and '.join(known)} are installed and do not offer it yet; a newer version may."
         return "Install a plugin that offers it, or run: registry doctor"
 
-    def unknown_task(self, of_type: list[Entry]) -> ResolutionError:
+    def unknown_task(self, of_type: Sequence[Entry]) -> ResolutionError:
         tasks = sorted({entry.task for entry in of_type})
         plugins = sorted({entry.plugin.name for entry in of_type})
         lines = [
             f"No installed plugin offers {self.what()}.",
             f"{listed(plugins)} {'offers' if len(plugins) == 1 else 'offer'}: {listed(tasks)}.",
-            *self.repository_lines(),
+            *self.checkpoint_lines(),
             *self.skipped_lines(),
         ]
         guess = nearest(self.request.task, tasks)
         hints = [f"Did you mean {guess!r}?"] if guess else []
         return UnknownTaskError(
             "\n".join(lines),
-            hints=[*hints, f"Run: registry show {self.request.model_type}"],
+            hints=[*hints, *self.checkpoint_hints(), f"Run: registry show {self.request.model_type}"],
             trace=self.trace(),
         )
 
@@ -276,9 +303,9 @@ class _Decision:
         lines += [f"    {_shortened(str(candidate))}" for candidate in candidates[:4]]  # there is room for the skipped
         if len(candidates) > 4:
             lines.append(f"    and {len(candidates) - 4} more")
-        return NoUsablePluginError(
-            "\n".join(lines + self.skipped_lines()), hints=["Run: registry doctor"], trace=self.trace()
-        )
+        lines += [*self.checkpoint_lines(), *self.skipped_lines()]
+        hints = [*self.checkpoint_hints(), "Run: registry doctor"]
+        return NoUsablePluginError("\n".join(lines), hints=hints, trace=self.trace())
 
     def ambiguous(self) -> ResolutionError:
         width = max(len(entry.plugin.name) for entry in self.left)

@@ -15,17 +15,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from automodels.errors import InputError, nearest
-from automodels.plugins.manifest import FRAMEWORKS, NAME, parse_toml
-from automodels.plugins.scan import printable, read_bounded, shown
+from automodels.plugins.names import check_name, checked_framework
+from automodels.plugins.project_file import Project, nearest_project
+from automodels.plugins.scan import printable, shown
 
-PROJECT_FILE = "automodels.toml"
-PROJECT_BYTES = 64 << 10
 VARIABLES = (
     "AUTOMODELS_PLUGINS",
     "AUTOMODELS_DISABLE",
     "AUTOMODELS_SAFE_MODE",
     "AUTOMODELS_STRICT",
     "AUTOMODELS_FRAMEWORK",
+    "AUTOMODELS_LOCK",
+    "AUTOMODELS_REGISTERED",
 )
 PIN_PREFIX = "AUTOMODELS_PIN_"
 
@@ -40,14 +41,23 @@ class Pin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Denial:
+    """A decision against one plugin."""
+
+    plugin: str
+    source: str
+    """Where it was decided, for messages."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that decides among plugins, besides the arguments of a call."""
 
     allow: tuple[str, ...] | None = None
     """Only these plugins; None means all."""
 
-    deny: tuple[str, ...] = ()
-    """Never these; wins over `allow`."""
+    denials: tuple[Denial, ...] = ()
+    """Never these; they win over `allow`."""
 
     safe_mode: bool = False
     """Only the plugins that are published together with automodels."""
@@ -62,6 +72,18 @@ class Settings:
     project_file: str | None = None
     """The project file in force."""
 
+    lock: str | None = None
+    """The lock file that every decision must agree with."""
+
+    @property
+    def deny(self) -> tuple[str, ...]:
+        """The plugins that are denied, each once."""
+        return tuple(dict.fromkeys(denial.plugin for denial in self.denials))
+
+    def denial(self, plugin: str) -> Denial | None:
+        """The first decision against a plugin."""
+        return next((denial for denial in self.denials if denial.plugin == plugin), None)
+
     def pin(self, model_type: str) -> Pin | None:
         """The strongest pin for a model type."""
         wanted = variable_part(model_type)
@@ -70,7 +92,7 @@ class Settings:
     def named_plugins(self) -> Iterator[tuple[str, str]]:
         """(plugin, where it is named) for every plugin that the settings mention."""
         yield from ((name, "AUTOMODELS_PLUGINS or policy(allow=...)") for name in self.allow or ())
-        yield from ((name, "AUTOMODELS_DISABLE or policy(deny=...)") for name in self.deny)
+        yield from ((denial.plugin, denial.source) for denial in self.denials)
         yield from ((decision.plugin, decision.source) for _, decision in self.pins)
 
 
@@ -85,8 +107,8 @@ def pin(model_type: str, plugin: str) -> Iterator[None]:
     Stronger than the environment and the project file, weaker than the argument `plugin=`. Raises InputError when a
     name has an impossible form.
     """
-    _check_name("model type", model_type)
-    _check_name("plugin", plugin)
+    check_name("model type", model_type)
+    check_name("plugin", plugin)
     decision = Pin(plugin=plugin, source=f"pin({model_type!r}, {plugin!r})")
     token = _pins.set(((variable_part(model_type), decision), *_pins.get()))
     try:
@@ -102,21 +124,24 @@ def policy(
     deny: tuple[str, ...] | list[str] | None = None,
     safe_mode: bool | None = None,
     strict: bool | None = None,
+    lock: str | os.PathLike[str] | None = None,
 ) -> Iterator[None]:
     """Inside the `with` block, only some plugins may be chosen; arguments left out keep their value.
 
-    Applied before anything is imported. Raises InputError when a name has an impossible form.
+    Applied before anything is imported. `lock` is a lock file that every decision must agree with. Raises InputError
+    when a name has an impossible form.
     """
     for argument, names in (("allow", allow), ("deny", deny)):
         if isinstance(names, str):
             raise InputError(f"{argument} is the string {shown(names)}, not a list of plugins.")
         for name in names or ():
-            _check_name("plugin", name)
+            check_name("plugin", name)
     given = {
         "allow": None if allow is None else tuple(allow),
-        "deny": None if deny is None else tuple(deny),
+        "denials": tuple(Denial(plugin=name, source="policy(deny=...)") for name in deny or ()),
         "safe_mode": safe_mode,
         "strict": strict,
+        "lock": None if lock is None else _lock(lock),
     }
     token = _changes.set((*_changes.get(), {key: value for key, value in given.items() if value is not None}))
     try:
@@ -128,19 +153,23 @@ def policy(
 def current_settings(environ: Mapping[str, str] | None = None, directory: str | None = None) -> Settings:
     """The settings in force now; raises InputError when a variable or the project file is malformed."""
     environ = os.environ if environ is None else environ
-    project_file, project_framework, project_pins = _project(directory)
+    project = nearest_project(directory) or Project()
+    file = printable(project.path)
+    disabled = [(name, "AUTOMODELS_DISABLE") for name in _names(environ, "AUTOMODELS_DISABLE") or ()]
+    disabled += [(name, file) for name in project.disable]
     settings = Settings(
         allow=_names(environ, "AUTOMODELS_PLUGINS"),
-        deny=_names(environ, "AUTOMODELS_DISABLE") or (),
+        denials=tuple(Denial(plugin=name, source=source) for name, source in disabled),
         safe_mode=_flag(environ, "AUTOMODELS_SAFE_MODE"),
         strict=_flag(environ, "AUTOMODELS_STRICT"),
-        framework=_framework(environ.get("AUTOMODELS_FRAMEWORK"), "AUTOMODELS_FRAMEWORK") or project_framework,
-        pins=(*_pins.get(), *_environment_pins(environ), *project_pins),
-        project_file=project_file,
+        framework=checked_framework(environ.get("AUTOMODELS_FRAMEWORK"), "AUTOMODELS_FRAMEWORK") or project.framework,
+        pins=(*_pins.get(), *_environment_pins(environ), *_project_pins(project, file)),
+        project_file=file or None,
+        lock=environ.get("AUTOMODELS_LOCK", "").strip() or None,
     )
     for change in _changes.get():
         # Denying adds up: code inside a block cannot allow what the environment or an outer block denies.
-        settings = replace(settings, **{**change, "deny": (*settings.deny, *change.get("deny", ()))})
+        settings = replace(settings, **{**change, "denials": (*settings.denials, *change["denials"])})
     return settings
 
 
@@ -160,13 +189,6 @@ def variable_part(model_type: str) -> str:
     return re.sub(r"[^A-Za-z0-9]", "_", model_type).upper()
 
 
-def _check_name(what: str, name: object, *, where: str = "") -> None:
-    if not isinstance(name, str) or NAME.fullmatch(name) is None:
-        raise InputError(
-            f"{where}{shown(name)} cannot be the name of a {what}: letters, digits, '.', '_' and '-' only."
-        )
-
-
 def _names(environ: Mapping[str, str], variable: str) -> tuple[str, ...] | None:
     if variable not in environ:
         return None
@@ -182,57 +204,18 @@ def _flag(environ: Mapping[str, str], variable: str) -> bool:
     raise InputError(f"{variable} is {shown(environ[variable])}, neither 1 nor 0.", hints=[f"Set {variable}=1."])
 
 
-def _framework(value: object, source: str) -> str | None:
-    if value is None or value == "":
-        return None
-    if value not in FRAMEWORKS:
-        raise InputError(f"{source} is {shown(value)}, not one of {', '.join(FRAMEWORKS)}.")
-    return str(value)
-
-
 def _environment_pins(environ: Mapping[str, str]) -> Iterator[tuple[str, Pin]]:
     for name in sorted(environ):
         if name.startswith(PIN_PREFIX) and environ[name].strip():
             yield variable_part(name[len(PIN_PREFIX) :]), Pin(plugin=environ[name].strip(), source=name)
 
 
-def _project(directory: str | None) -> tuple[str | None, str | None, list[tuple[str, Pin]]]:
-    """Path, framework and pins of the nearest project file; one with `schema` is a manifest and passed by."""
-    try:
-        here = os.path.abspath(directory or os.getcwd())
-    except OSError:  # the working directory was removed
-        return None, None, []
-    while True:
-        file = os.path.join(here, PROJECT_FILE)
-        data = read_bounded(file, PROJECT_BYTES)
-        if data is not None:
-            raw = _toml(data, printable(file))
-            if "schema" not in raw:
-                return printable(file), *_project_values(raw, printable(file))
-        elif os.path.isfile(file):
-            raise InputError(f"{printable(file)} cannot be read, or is larger than {PROJECT_BYTES} bytes.")
-        parent = os.path.dirname(here)
-        if parent == here:
-            return None, None, []
-        here = parent
+def _project_pins(project: Project, file: str) -> Iterator[tuple[str, Pin]]:
+    for model_type, plugin in project.pins:
+        yield variable_part(model_type), Pin(plugin=plugin, source=file)
 
 
-def _toml(data: bytes, file: str) -> dict[str, Any]:
-    try:
-        return parse_toml(data)
-    except ValueError as error:
-        raise InputError(f"{file} is not TOML: {error}.") from error
-
-
-def _project_values(raw: dict[str, Any], file: str) -> tuple[str | None, list[tuple[str, Pin]]]:
-    for key in raw:
-        if key not in ("framework", "pins"):
-            raise InputError(f"{file} has the unknown key {shown(key)}; it may have 'framework' and a table [pins].")
-    pins = raw.get("pins", {})
-    if not isinstance(pins, dict):
-        raise InputError(f"pins in {file} is not a table of model type = plugin.")
-    for model_type, plugin in pins.items():
-        _check_name("model type", model_type, where=f"{file}: ")
-        _check_name("plugin", plugin, where=f"{file}: ")
-    framework = _framework(raw.get("framework"), f"framework in {file}")
-    return framework, [(variable_part(name), Pin(plugin=plugin, source=file)) for name, plugin in pins.items()]
+def _lock(given: object) -> str:
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
+        raise InputError(f"lock is {shown(given)}, not the path of a lock file.")
+    return str(os.fspath(given))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 ATTENTION, EXECUTION = BACKEND_KINDS = ("attention", "execution")
 FEATURES = ("mask", "padding", "causal", "window", "bias", "dropout", "weights")
@@ -29,6 +30,9 @@ class ModelTable:
     architectures: tuple[str, ...] = ()
     keymap: str | None = None
     """Reference of the KeyMap between published tensor names and parameters; its module imports no framework."""
+
+    example: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the config that make a tiny model, for `registry check --run` and the conformance suite."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -40,7 +40,7 @@ class ModelClass:
                 )
 
     @classmethod
-    def register_for_auto_class(cls, auto_class: str | type[AutoModel] = "AutoModel") -> None:
+    def register_for_auto_class(cls, auto_class: str | type[AutoModel] = "AutoModel", *, workers: bool = False) -> None:
         """Offers the class to an auto class of this name in this process, as `AutoModel.register` does.
 
         Nothing about it goes into checkpoints. Raises InputError for a name that no auto class has, RegistrationError
@@ -49,7 +49,7 @@ class ModelClass:
         found = named_auto_class(auto_class) if isinstance(auto_class, str) else auto_class
         if not (isinstance(found, type) and issubclass(found, AutoModel)):
             raise InputError(f"{auto_class!r} is not an auto class such as 'AutoModel' or 'AutoModelForMaskedLM'.")
-        found.register(cls.config_class, cls)
+        found.register(cls.config_class, cls, workers=workers)
 
 
 def plugin_of(model_class: type) -> Plugin | None:

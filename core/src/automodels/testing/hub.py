@@ -123,6 +123,11 @@ class FakeHub:
 @pytest.fixture
 def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A fake Hub that huggingface_hub is directed to, with an empty cache and nobody logged in."""
+    yield from running_hub(tmp_path, monkeypatch)
+
+
+def running_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A fake Hub for as long as the iterator lives."""
     client = pytest.importorskip("huggingface_hub")
     hub = FakeHub()
     cache = tmp_path / "hub-cache"

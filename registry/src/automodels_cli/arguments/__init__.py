@@ -6,16 +6,17 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from automodels_cli.arguments import checkpoints, looking, running
+from automodels_cli.arguments import authoring, checkpoints, deciding, looking, running, telling
 from automodels_cli.arguments.forms import add_common
 
 _EXIT_CODES = """\
 exit codes:
     0  fine
-    1  attention needed: doctor found a problem, or nothing matches what list was asked for
-    2  the command line, an environment variable, or the project file is malformed
+    1  attention needed: doctor or check found a problem, lock --check found a difference, or nothing matches what
+       list was asked for
+    2  the command line, an environment variable, the project file or the lock file is malformed
     3  not found: an unknown model type, plugin, or task, or a checkpoint that is not there
-    4  ambiguous, or no plugin that could be used
+    4  ambiguous, no plugin that could be used, or not what a lock file says
     5  a checkpoint or its config is broken
     6  a plugin failed, or a library or backend is missing
    70  an internal error, or stdout cannot be written
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add_common(root, default=False)
     # Without `prog`, argparse formats a usage message to find it out, which takes milliseconds.
     commands = root.add_subparsers(metavar="COMMAND", prog="registry")
-    for group in (looking, checkpoints, running):
+    for group in (looking, deciding, checkpoints, running, authoring, telling):
         group.add(commands)
     root.set_defaults(commands=tuple(commands.choices))
     return root

@@ -34,6 +34,12 @@ def add_where(this: argparse.ArgumentParser) -> None:
     this.add_argument("--token", help="on the Hub; better in the variable HF_TOKEN, where no other user sees it")
 
 
+def add_choice(this: argparse.ArgumentParser) -> None:
+    """What decides among plugins, as the arguments of `from_pretrained`."""
+    this.add_argument("--framework", choices=("flax", "torch"), help="%(choices)s")
+    this.add_argument("--plugin", help="as the argument of from_pretrained")
+
+
 def whole(least: int) -> Callable[[str], int]:
     """What reads a whole number that is not below `least`."""
 

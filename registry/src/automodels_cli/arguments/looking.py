@@ -25,11 +25,15 @@ def _add_list(commands: Any) -> None:
     this.add_argument("--task", help="only model types that offer this task")
     this.add_argument("--status", choices=STATUSES, help="only what has this status: %(choices)s", metavar="STATUS")
     this.add_argument("--plugin", help="only this plugin")
+    this.add_argument("--names", action="store_true", help="only the names of model types and plugins, for scripts")
 
 
 def _add_show(commands: Any) -> None:
     this = command(commands, "show", "everything about one model type or plugin")
     this.add_argument("name", help="a model type or a plugin")
+    this.add_argument("--fields", action="store_true", help="the fields of the config: type, default, limits, meaning")
+    this.add_argument("--keymap", action="store_true", help="tensors of a checkpoint, and the parameters they fill")
+    this.add_argument("--all", action="store_true", help="with --fields: those that every config has, too")
 
 
 def _add_explain(commands: Any) -> None:

@@ -1,10 +1,10 @@
-"""Arguments of the commands that use a checkpoint: run embed, run generate."""
+"""Arguments of the commands that use a checkpoint: run embed, run fill-mask, run generate."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from automodels_cli.arguments.forms import add_where, command, number, whole
+from automodels_cli.arguments.forms import add_choice, add_where, command, number, whole
 
 
 def add(commands: Any) -> None:
@@ -13,7 +13,9 @@ def add(commands: Any) -> None:
 
 
 def _add_run(commands: Any) -> None:
-    this = commands.add_parser("run", help="use a checkpoint: embed, generate", description="Use a checkpoint.")
+    this = commands.add_parser(
+        "run", help="use a checkpoint: embed, fill-mask, generate", description="Use a checkpoint."
+    )
     below = this.add_subparsers(metavar="WHAT", required=True, prog="registry run")
     embed = command(below, "embed", "vectors of texts, or how similar the texts are", module="run_embed")
     embed.add_argument("model", help="a checkpoint (directory or pkg:distribution/path)")
@@ -22,7 +24,21 @@ def _add_run(commands: Any) -> None:
     embed.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at once (default: %(default)s)")
     embed.add_argument("--similarity", action="store_true", help="with --json: similarities and nearest pairs too")
     embed.add_argument("--timings", action="store_true", help="embed twice, to tell compiling from running")
+    add_choice(embed)
+    _add_fill_mask(below)
     _add_generate(below)
+
+
+def _add_fill_mask(below: Any) -> None:
+    this = command(below, "fill-mask", "the most probable tokens for gaps in texts", module="run_fill_mask")
+    this.epilog = "A gap is written [MASK] or <mask>, or as the tokenizer calls it; a text may have several."
+    this.add_argument("model", help="a checkpoint: directory, pkg:distribution/path, or a model on the Hub")
+    this.add_argument("text", nargs="*", help="a text; without any, lines are read from --file or stdin")
+    this.add_argument("--file", metavar="F", help="read texts from this file, one on each line ('-' is stdin)")
+    this.add_argument("--top-k", type=whole(1), default=5, metavar="N", help="tokens for a gap (default: %(default)s)")
+    this.add_argument("--timings", action="store_true", help="run twice, to tell compiling from running")
+    add_choice(this)
+    add_where(this)
 
 
 def _add_generate(below: Any) -> None:
@@ -52,4 +68,5 @@ def _add_generate(below: Any) -> None:
     )
     this.add_argument("--new-only", action="store_true", help="leave out the prompt")
     this.add_argument("--timings", action="store_true", help="generate twice, to tell compiling from running")
+    add_choice(this)
     add_where(this)

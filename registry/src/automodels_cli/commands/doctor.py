@@ -13,6 +13,7 @@ from automodels.plugins.catalog import Catalog, load_catalog
 from automodels.plugins.judge import PLUGIN_API
 from automodels.plugins.manifest import FRAMEWORKS
 from automodels.plugins.settings import Settings
+from automodels_cli.caches import Cache, cache_findings, caches
 from automodels_cli.commands.backends import devices_of
 from automodels_cli.exit_codes import ATTENTION, FINE
 from automodels_cli.findings import Finding, findings
@@ -25,13 +26,15 @@ LIBRARIES = ("jax", "jaxlib", "flax", "torch", "numpy", "tokenizers", "safetenso
 def run(arguments: Namespace, output: Output) -> int:
     """Prints what there is, then every problem; exit code 1 when there is one."""
     catalog, found = _examined()
+    kept = caches()
+    found = sorted([*found, *cache_findings(kept)], key=lambda finding: not finding.problem)
     problems = [finding for finding in found if finding.problem]
-    facts = _facts(catalog)
+    facts = {**_facts(catalog), "caches": [cache.described() for cache in kept]}
     if output.as_json:
         content = {"ok": not problems, **facts, "findings": [finding.described() for finding in found]}
         output.document("doctor", content)
     else:
-        _print(facts, found, output)
+        _print(facts, found, kept, output)
     return ATTENTION if problems else FINE
 
 
@@ -41,9 +44,15 @@ def _examined() -> tuple[Catalog, list[Finding]]:
         catalog = load_catalog()
     except InputError as error:
         catalog = load_catalog(settings=Settings())
-        broken = Finding(problem=True, subject="settings", message=error.message, code=error.code)
+        broken = Finding(
+            problem=True, subject="settings", message=error.message, code=error.code, remedy=_remedy(error)
+        )
         return catalog, [broken, *findings(catalog)]
     return catalog, findings(catalog)
+
+
+def _remedy(error: InputError) -> str | None:
+    return " ".join(error.hints) or None
 
 
 def _facts(catalog: Catalog) -> dict[str, Any]:
@@ -79,7 +88,7 @@ def _facts(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _print(facts: dict[str, Any], found: list[Finding], output: Output) -> None:
+def _print(facts: dict[str, Any], found: list[Finding], kept: list[Cache], output: Output) -> None:
     settings, plugins = facts["settings"], facts["plugins"]
     states = [plugin["status"] for plugin in plugins]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states)))
@@ -93,6 +102,7 @@ def _print(facts: dict[str, Any], found: list[Finding], output: Output) -> None:
             ("libraries", ", ".join(f"{name} {version}" for name, version in facts["libraries"].items()) or "none"),
             ("devices", ", ".join(facts["devices"])),
             *_unused(facts),
+            *((f"{cache.name} cache", str(cache)) for cache in kept),
             ("only plugins", "none" if settings["allow"] == [] else ", ".join(settings["allow"] or ())),
             ("never plugins", ", ".join(settings["deny"])),
             ("safe mode", "on" if settings["safe_mode"] else ""),

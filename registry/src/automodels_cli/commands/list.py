@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from automodels.plugins.catalog import Catalog
-from automodels.plugins.entries import Plugin
+from automodels.plugins.entries import Entry, Plugin
+from automodels.plugins.manifest import NAME
 from automodels_cli.exit_codes import ATTENTION, FINE
 from automodels_cli.installed import checked_framework, installed
 from automodels_cli.output import Output
@@ -72,19 +73,29 @@ def run(arguments: Namespace, output: Output) -> int:
     if output.as_json:
         warnings = [str(problem) for problem in catalog.warnings]
         output.document("list", {"rows": [row.described() for row in rows], "warnings": warnings})
+    elif arguments.names:
+        _print_names(rows, output)
     else:
         output.table(HEADERS, [row.cells() for row in rows])
     asked = (arguments.pattern, framework, arguments.task, arguments.status, arguments.plugin)
     if not rows:
         return _nothing(catalog, output, asked)
     unfit = {id(row.plugin) for row in rows if row.status.word not in ("ok", "empty", "disabled")}
-    if unfit:
+    if unfit and not arguments.names:
         output.note(f"{len(unfit)} of the plugins cannot be used fully; run: registry doctor")
     return FINE
 
 
+def _print_names(rows: list[Row], output: Output) -> None:
+    """Names that are names: what a broken plugin has in place of one might mean something to a shell."""
+    names = {name for row in rows for name in (row.model_type, row.plugin.name) if name and NAME.fullmatch(name)}
+    for name in sorted(names):
+        output.line(name)
+
+
 def _rows(catalog: Catalog) -> list[Row]:
     rows = [row for plugin in catalog.plugins for row in (*_model_rows(plugin, catalog), *_other_rows(plugin))]
+    rows += _registered_rows(catalog)
     with_models = [row for row in rows if row.model_type is not None]
     with_models.sort(key=lambda row: (row.model_type, row.framework, row.plugin.name))
     return with_models + [row for row in rows if row.model_type is None]
@@ -103,6 +114,17 @@ def _model_rows(plugin: Plugin, catalog: Catalog) -> Iterator[Row]:
             framework=framework,
             tasks=tuple(dict.fromkeys(names)),
         )
+
+
+def _registered_rows(catalog: Catalog) -> Iterator[Row]:
+    """What AUTOMODELS_REGISTERED hands on to this process."""
+    found: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in catalog.registered:
+        found.setdefault((entry.model_type, entry.framework, entry.plugin.name), []).append(entry)
+    for (model_type, framework, _), entries in found.items():
+        plugin, tasks = entries[0].plugin, tuple(entry.task for entry in entries)
+        status = offer_status(plugin, (), catalog)
+        yield Row(plugin=plugin, status=status, model_type=model_type, framework=framework, tasks=tasks)
 
 
 def _other_rows(plugin: Plugin) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from automodels.errors import InputError
 from automodels_cli.exit_codes import FINE
 from automodels_cli.logs import log_to
 from automodels_cli.output import Output
-from automodels_cli.plugin_code import foreign, method, spent, timed
+from automodels_cli.plugin_code import foreign, given_options, method, spent, timed
 from automodels_cli.table import columns
 from automodels_cli.texts import given_texts
 
@@ -39,7 +39,11 @@ def run(arguments: Namespace, output: Output) -> int:
 def _embedded(texts: list[str], arguments: Namespace, seconds: dict[str, float]) -> Any:
     """The vectors; `seconds` is filled in. The first embedding compiles, a second one would not."""
     with foreign(f"Loading {arguments.model}"):
-        model = timed(lambda: AutoModelForSentenceEmbedding.from_pretrained(arguments.model), "load", seconds)
+        model = timed(
+            lambda: AutoModelForSentenceEmbedding.from_pretrained(arguments.model, **given_options(arguments)),
+            "load",
+            seconds,
+        )
     encode = method(model, "encode", "sentence-embedding")
     with foreign(f"{type(model).__name__}.encode, chosen for {arguments.model},"):
         vectors = timed(lambda: encode(texts, batch_size=arguments.batch_size), "first", seconds)

@@ -14,10 +14,9 @@ from automodels.generation import GenerationConfig, resolved
 from automodels_cli.exit_codes import FINE
 from automodels_cli.logs import log_to
 from automodels_cli.output import Output
-from automodels_cli.plugin_code import foreign, method, spent, timed
+from automodels_cli.plugin_code import foreign, given_options, method, spent, timed, where_of
 from automodels_cli.texts import given_prompt
 
-_WHERE = ("revision", "cache_dir", "subfolder", "token")
 _OPTIONS = ("max_new_tokens", "do_sample", "temperature", "top_k", "top_p", "repetition_penalty", "num_beams")
 _OF_SAMPLING = ("temperature", "top_k", "top_p", "seed")
 
@@ -102,17 +101,17 @@ def _refuse_without_effect(arguments: Namespace) -> None:
 def _loaded(arguments: Namespace, prompt: str, seed: int, seconds: dict[str, float]) -> _Continuation:
     """Tokenizer first: that it is missing should not be found out after a long time of loading weights."""
     name: str = arguments.model
-    where = {option: getattr(arguments, option) for option in _WHERE if getattr(arguments, option)}
-    tokenizer = AutoTokenizer.from_pretrained(name, **where)
+    given = given_options(arguments)
+    tokenizer = AutoTokenizer.from_pretrained(name, **where_of(given))
     _refuse_unknown_stops(arguments.stop or (), tokenizer)
     ids = tokenizer.encode(prompt)
     options = {option: value for option in _OPTIONS if (value := getattr(arguments, option)) is not None}
     options |= {"num_return_sequences": 1} | ({"stop_strings": arguments.stop} if arguments.stop else {})
     # What is drawn follows a seed that Flax's models have from the start, and that calls of PyTorch's take.
-    in_flax = resolve(name, task="causal-lm", **where).entry.framework == "flax"
+    in_flax = resolve(name, task="causal-lm", **given).entry.framework == "flax"
     making: dict[str, Any] = {"seed": seed} if in_flax else {}
     with foreign(f"Loading {name}"):
-        model = timed(lambda: AutoModelForCausalLM.from_pretrained(name, **making, **where), "load", seconds)
+        model = timed(lambda: AutoModelForCausalLM.from_pretrained(name, **making, **given), "load", seconds)
         saved, of_model = getattr(model, "generation_config", None), getattr(model, "config", None)
         config = resolved(options, saved=saved, model=of_model)
     options |= {} if in_flax else {"seed": seed}

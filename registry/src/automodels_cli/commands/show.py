@@ -12,7 +12,17 @@ from automodels.plugins.tables import ATTENTION, BackendTable, ModelTable
 from automodels_cli.commands.backends import declared
 from automodels_cli.exit_codes import FINE
 from automodels_cli.installed import installed
+from automodels_cli.model_details import (
+    described_fields,
+    described_key_map,
+    own_fields,
+    print_fields,
+    print_key_maps,
+    sources_of,
+)
 from automodels_cli.output import Output
+from automodels_cli.provenance import provenance
+from automodels_cli.sources.modules import Sources
 from automodels_cli.status import offer_status, plugin_status
 
 
@@ -32,11 +42,30 @@ def run(arguments: Namespace, output: Output) -> int:
     if output.as_json:
         output.document("show", {"name": arguments.name, "plugins": found})
         return FINE
+    if arguments.fields or arguments.keymap:
+        _print_sections(found, arguments, output)
+        return FINE
     for number, plugin in enumerate(found):
         if number:
             output.line()
         _print(plugin, output)
+    if any(plugin["models"] for plugin in found):
+        output.note(f"Fields of the config: registry show {arguments.name} --fields")
+    if any(model["keymap"] for plugin in found for model in plugin["models"]):
+        output.note(f"Tensors and parameters: registry show {arguments.name} --keymap")
     return FINE
+
+
+def _print_sections(found: list[dict[str, Any]], arguments: Namespace, output: Output) -> None:
+    if not any(plugin["models"] for plugin in found):
+        output.note(f"{arguments.name} offers no model; all that it offers: registry show {arguments.name}")
+        return
+    if arguments.fields:
+        print_fields(found, everything=arguments.all, output=output)
+    if arguments.fields and arguments.keymap:
+        output.line()
+    if arguments.keymap:
+        print_key_maps(found, output)
 
 
 def _offers(plugin: Plugin, model_type: str) -> bool:
@@ -58,33 +87,37 @@ def _described(plugin: Plugin, catalog: Catalog, model_type: str | None) -> dict
     """Everything about a plugin; of its models only those of `model_type`, if it is given."""
     manifest = plugin.manifest
     models = [table for table in manifest.models if model_type in (None, table.model_type)] if manifest else []
+    sources = sources_of(plugin, catalog)
     return {
         "name": plugin.name,
         "version": plugin.version,
         "location": plugin.location,
         "editable": plugin.editable,
+        "provenance": provenance(plugin, catalog),
         **plugin_status(plugin).described(),
         "problems": [{"code": each.code, "message": each.message, "fatal": each.fatal} for each in plugin.problems],
         "summary": manifest.summary if manifest else None,
         "api": manifest.api if manifest else None,
         "hooks": manifest.hooks if manifest else None,
-        "models": [_model(plugin, table, catalog) for table in models],
+        "models": [_model(plugin, table, catalog, sources) for table in models],
         "backends": [_backend(table) for table in (manifest.backends if manifest else ())],
         "tasks": {table.name: table.auto_class for table in (manifest.tasks if manifest else ())},
         "sources": [table.scheme for table in (manifest.sources if manifest else ())],
     }
 
 
-def _model(plugin: Plugin, table: ModelTable, catalog: Catalog) -> dict[str, Any]:
+def _model(plugin: Plugin, table: ModelTable, catalog: Catalog, sources: Sources) -> dict[str, Any]:
     backends = [backend.name for owner, backend in catalog.backends(table.framework) if owner.state == "ok"]
     return {
         "model_type": table.model_type,
         "framework": table.framework,
         **offer_status(plugin, table.requires, catalog).described(),
         "config": table.config,
+        "config_fields": described_fields(table, sources),
         "requires": list(table.requires),
         "architectures": list(table.architectures),
         "keymap": table.keymap,
+        "key_map": described_key_map(table, sources),
         "tasks": [
             {"task": task, "auto_class": catalog.tasks.get(task), "model": reference}
             for task, reference in table.tasks.items()
@@ -104,6 +137,7 @@ def _print(plugin: dict[str, Any], output: Output) -> None:
         ("status", plugin["status"]),
         *(("problem", f"[{each['code']}] {each['message']}") for each in plugin["problems"]),
         ("location", ("editable, " if plugin["editable"] else "") + plugin["location"]),
+        *_provenance_fields(plugin),
         ("plugin API", plugin["api"] or ""),
         ("hooks", plugin["hooks"] or ""),
         *(("own task", f"{task}: {auto_class}") for task, auto_class in plugin["tasks"].items()),
@@ -119,12 +153,37 @@ def _print(plugin: dict[str, Any], output: Output) -> None:
         output.fields([
             ("status", model["status"].replace("-", " ") + (f": {model['reason']}" if model["reason"] else "")),
             ("config", model["config"]),
+            ("fields", _counted(model["config_fields"])),
             ("requires", ", ".join(model["requires"])),
             ("architectures", ", ".join(model["architectures"])),
-            ("key map", model["keymap"] or ""),
+            ("key map", _counted_rows(model["keymap"], model["key_map"])),
             ("backends", ", ".join(model["backends"])),
             *((each["task"], f"{each['auto_class'] or 'no auto class'} → {each['model']}") for each in model["tasks"]),
         ])  # fmt: skip
+
+
+def _provenance_fields(plugin: dict[str, Any]) -> list[tuple[str, str]]:
+    found = plugin["provenance"]
+    if found is None:
+        return []
+    installer = f", installed by {found['installer']}" if found["installer"] else ""
+    return [
+        ("distribution", f"{found['distribution']} {found['version']}{installer}"),
+        ("installed from", found["url"] or ""),
+    ]
+
+
+def _counted(found: dict[str, Any]) -> str:
+    if found["note"]:
+        return str(found["note"])
+    own = len(own_fields(found["fields"]))
+    return f"{own} of its own, {len(found['fields']) - own} that every config has"
+
+
+def _counted_rows(reference: str | None, found: dict[str, Any] | None) -> str:
+    if reference is None or found is None:
+        return ""
+    return f"{reference}, {len(found['rows'])} rows" if found["note"] is None else str(found["note"])
 
 
 def _backend_fields(backend: dict[str, Any]) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ class ConfigTests(Subject):
     def test_a_config_keeps_every_value_that_was_given(self, config: Any) -> None:
         written = config.to_dict()
 
-        for field, value in self.fields.items():
+        for field, value in self.declared.items():
             assert getattr(config, field) == value, f"{field} is {getattr(config, field)!r}; {value!r} was given"
             if field != "num_labels":
                 kept = json.loads(json.dumps(value))

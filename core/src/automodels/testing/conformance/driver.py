@@ -46,6 +46,10 @@ class Driver(ABC):
     def set_parameters(self, model: Any, parameters: Mapping[str, Array]) -> None:
         """Replaces every parameter."""
 
+    def generate(self, model: Any, ids: Array, **options: Any) -> Array:
+        """Token ids [B, T + new]: a prompt [B, T] and what follows it; asked of classes that `generates` alone."""
+        raise NotImplementedError(f"{type(self).__name__} does not generate")
+
     def save(self, model: Any, directory: Path, **options: Any) -> None:
         """Saves a model; options are those of its `save_pretrained`."""
         model.save_pretrained(directory, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ import pytest
 
 from automodels.checkpoint.keymap import TRANSPOSED
 from automodels.checkpoint.reader import Checkpoint
-from automodels.errors import BackendUnavailableError
-from automodels.loading import model_class_of, resolve
+from automodels.errors import BackendUnavailableError, InputError
+from automodels.loading import config_of, decide, load_model, model_class_of, read_checkpoint, resolve
 from automodels.plugins.catalog import load_catalog
-from automodels.testing.conformance.comparing import assert_close
+from automodels.plugins.judge import PLUGIN_API
+from automodels.testing.conformance.comparing import assert_close, assert_same_parameters
 from automodels.testing.conformance.subject import Subject
 from automodels.testing.firewall import import_without
+from automodels.testing.tiny import example_of
+
+NO_BACKEND = "no-such-backend"
 
 
 class PackagingTests(Subject):
@@ -31,6 +36,51 @@ class PackagingTests(Subject):
 
         assert resolution.entry.model_type == self.tested.config_class.model_type
         assert model_class_of(resolution) is self.tested, f"{resolution.entry.model} is another class"
+
+    def test_a_saved_checkpoint_names_its_plugin(self, saved: Path) -> None:
+        if not self.in_manifest:
+            pytest.skip("declared: in_manifest = False")
+        entry = self.entry
+        assert entry is not None, f"no manifest of an installed plugin names {self.tested.__qualname__}"
+
+        recorded = json.loads((saved / "config.json").read_text(encoding="utf-8")).get("automodels", {})
+
+        wanted = {"plugin": entry.plugin.name, "plugin_version": entry.plugin.version, "plugin_api": PLUGIN_API}
+        found = {name: recorded.get(name) for name in wanted}
+        assert found == wanted, f"config.json records {found} under 'automodels', not {wanted}"
+
+    def test_an_auto_class_loads_what_was_saved(self, model: Any, saved: Path) -> None:
+        if not self.in_manifest:
+            pytest.skip("declared: in_manifest = False")
+        entry = self.entry
+        assert entry is not None, f"no manifest of an installed plugin names {self.tested.__qualname__}"
+        location, raw, _ = read_checkpoint(saved, {})
+        resolution = decide(raw, entry.task, self.driver.framework, entry.plugin.name)
+
+        loaded = load_model(resolution, location, config_of(resolution, raw, location), {})
+
+        assert type(loaded) is self.tested, f"a {type(loaded).__name__} is loaded"
+        assert_same_parameters(
+            self.driver.parameters(loaded), self.driver.parameters(model), "loaded as by an auto class"
+        )
+
+    def test_the_example_of_the_manifest_is_a_config(self) -> None:
+        entry = self.entry
+        fields = {} if entry is None else example_of(entry)
+        if not fields:
+            pytest.skip("the manifest has no [model.example]")
+
+        config = self.tested.config_class(**fields)
+
+        assert config.to_dict().items() >= config.to_diff_dict().items()
+        unknown = sorted(fields.keys() - self.tested.config_class.field_names())
+        assert not unknown, f"[model.example] has {unknown}, which are no fields of {type(config).__name__}"
+
+    def test_a_backend_that_nobody_declares_is_refused_by_name(self, saved: Path) -> None:
+        with pytest.raises((BackendUnavailableError, InputError)) as raised:
+            self.driver.load(self.tested, saved, backend=NO_BACKEND)
+
+        assert NO_BACKEND in str(raised.value), f"the error does not name {NO_BACKEND}: {raised.value}"
 
     def test_manifest_config_and_key_map_import_no_framework(self) -> None:
         modules = {self.tested.config_class.__module__}

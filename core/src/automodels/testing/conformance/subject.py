@@ -19,6 +19,7 @@ from automodels.plugins.catalog import load_catalog
 from automodels.plugins.entries import Entry
 from automodels.plugins.resolve import Resolution
 from automodels.testing.conformance.driver import Array, Driver
+from automodels.testing.tiny import example_of
 
 ROWS, TOKENS = 3, 7  # odd, different, and small: what mixes up axes shows
 SPREAD = 0.2  # of the values added to fresh parameters, so that no two arrays are alike and none is zero
@@ -42,7 +43,7 @@ class Subject:
     """Whether an installed plugin offers the class; False for a class of your own that nobody installs."""
 
     fields: ClassVar[Mapping[str, Any]] = {}
-    """Of a tiny config: a few layers, odd sizes, and dropout above 0."""
+    """Of a tiny config: a few layers, odd sizes, and dropout above 0. Default: `[model.example]` of the manifest."""
 
     padding: ClassVar[tuple[str, ...]] = ("right",)
     """Sides on which padding changes nothing."""
@@ -137,8 +138,14 @@ class Subject:
     @pytest.fixture
     def config(self) -> PretrainedConfig:
         """The tiny config, as declared."""
-        config: PretrainedConfig = self.tested.config_class(**self.fields)
+        config: PretrainedConfig = self.tested.config_class(**self.declared)
         return config
+
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        """The fields of the tiny config: those of the class, or else those of the manifest's example."""
+        entry = None if self.fields else self.entry
+        return self.fields if entry is None else example_of(entry)
 
     @pytest.fixture
     def model(self, config: Any) -> Any:

@@ -32,6 +32,9 @@ class FlaxDriver(Driver):
         output = model(**inputs, **flags)
         return {name: _numpy(value) for name, value in output.items()}
 
+    def generate(self, model: Any, ids: np.ndarray[Any, Any], **options: Any) -> np.ndarray[Any, Any]:
+        return np.asarray(model.generate(ids, **options).sequences)
+
     def parameters(self, model: Any) -> dict[str, np.ndarray[Any, Any]]:
         return {path: np.asarray(leaf) for path, leaf in flatten(model.params).items()}
 

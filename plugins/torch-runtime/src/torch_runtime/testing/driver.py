@@ -32,6 +32,9 @@ class TorchDriver(Driver):
             output = model(**tensors(inputs, model.dtype), **flags)
         return {name: _numpy(value) for name, value in output.items() if _is_tensors(value)}
 
+    def generate(self, model: Any, ids: np.ndarray[Any, Any], **options: Any) -> np.ndarray[Any, Any]:
+        return np.asarray(model.generate(torch.from_numpy(ids.astype(np.int64)), **options))
+
     def parameters(self, model: Any) -> dict[str, np.ndarray[Any, Any]]:
         return {name: _numpy(found.tensor) for name, found in held(model).items()}
 

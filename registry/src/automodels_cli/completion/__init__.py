@@ -1,0 +1,1 @@
+"""Completion for shells: scripts made from the parser of the command line."""

@@ -1,0 +1,1 @@
+"""What `registry new` writes: names, and files from templates."""
