@@ -86,7 +86,7 @@ def with_links(text: str, page: Path, pages: dict[str, str]) -> str:
             return match[0]
         path = (ROOT / page.parent / target).resolve().relative_to(ROOT.resolve()).as_posix()
         if path == "docs/glossary.md" and anchor:
-            return f"{{term}}`{shown} <{anchor.removeprefix('#')}>`"
+            return f"{{term}}`{shown} <{anchor.removeprefix('#').replace('-', ' ')}>`"
         if path == "README.md":
             path = "docs/index.md"
         if shown.endswith(".md"):  # on GitHub a name of a file, on the site the title of the page

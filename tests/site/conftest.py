@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -46,16 +47,36 @@ def site(made: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
     return directory
 
 
-@pytest.fixture(scope="session")
-def address(site: Path) -> Iterator[str]:
-    """Where the site is served."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+@contextmanager
+def served(directory: Path) -> Iterator[str]:
+    """The address at which a directory is served while the block runs."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(directory)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    """Where the site is served."""
+    with served(site) as found:
+        yield found
+
+
+@pytest.fixture
+def bad_page(tmp_path: Path) -> Iterator[str]:
+    """The address of a directory with one page, `bad.html`, that has everything wrong."""
+    wide = '<article><div style="width: 900px">wide</div><p style="font-size: 6px">small</p></article>'
+    script = "<script>console.error('I complain'); missing()</script>"
+    (tmp_path / "bad.html").write_text(
+        f'<html><meta name="viewport" content="width=device-width"><body>{wide}<img src="gone.png">'
+        f'<img src="http://localhost:9/far.png">{script}</body></html>'
+    )
+    with served(tmp_path) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

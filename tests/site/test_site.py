@@ -15,6 +15,21 @@ sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests" / "plugin_api")]
 SMALLEST = 11  # pixels of a letter that one can still read: code in a table
 
 
+def test_everything_that_is_wrong_with_a_page_is_seen(browser, bad_page):
+    import visiting
+
+    window = browser.new_context(**visiting.PHONE)
+    seen = visiting.visits(window, bad_page, ["bad.html"])["bad.html"]
+    window.close()
+
+    said = "\n".join(seen.complaints)
+    for complaint in ("I complain", "missing is not defined", "404 ", "localhost:9/far.png is not of this site"):
+        assert complaint in said
+    assert seen.facts["width"] > seen.facts["window"] == 375
+    assert len(seen.facts["wide"]) == 1
+    assert min(map(float, seen.facts["sizes"])) == 6
+
+
 def test_the_site_is_made_without_a_warning(made):
     _, done = made
 

@@ -27,7 +27,7 @@ _FACTS = """() => {
         background: getComputedStyle(document.body).backgroundColor,
         wide: [...document.querySelectorAll("article *")].filter(element => {
             const box = element.getBoundingClientRect();
-            if (!shown(element) || box.right <= innerWidth + 1) return false;
+            if (!shown(element) || box.right <= document.documentElement.clientWidth + 1) return false;
             for (let outer = element.parentElement; outer; outer = outer.parentElement)
                 if (["auto", "scroll", "hidden"].includes(getComputedStyle(outer).overflowX)) return false;
             return true;
