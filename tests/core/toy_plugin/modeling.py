@@ -202,13 +202,16 @@ class ToyForCausalLM(Toy):
     def outputs(self, x, mask):
         return {"logits": x @ self.values()["words.table"].T}
 
-    def generate(self, ids, *, max_new_tokens, min_new_tokens=0, do_sample=False, eos_token_id=None, pad_token_id=0):
+    def generate(self, ids, *, max_new_tokens, do_sample=False, eos_token_id=None, pad_token_id=0):
         text, ended = np.asarray(ids), np.zeros(len(ids), bool)
         for _ in range(max_new_tokens):
             token = np.where(ended, pad_token_id, self.choose(self(text)["logits"][:, -1]))
             text = np.concatenate([text, token[:, None].astype(text.dtype)], axis=1)
             ended |= token == eos_token_id
-        return text
+            if ended.all():
+                break
+        missing = ids.shape[1] + max_new_tokens - text.shape[1]
+        return np.pad(text, ((0, 0), (0, missing)), constant_values=pad_token_id)
 
     def choose(self, logits):
         return logits.argmax(-1)
