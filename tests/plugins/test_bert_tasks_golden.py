@@ -18,6 +18,7 @@ from automodels.checkpoint.reader import Checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bert_tasks"
 CASES = sorted(path.name for path in GOLDEN.iterdir())
+OPTIMIZED = {"base_odd", "masked_lm_odd", "sequence_odd", "causal_lm_cross_odd"}
 DECODERS = [name for name in CASES if name.startswith("causal_lm")]
 CLASSES = {
     "base": ("AutoModel", "FlaxBertModel"),

@@ -6,7 +6,6 @@ import importlib.util
 import json
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -19,6 +18,7 @@ from flax_runtime.saving import tensors_of
 GOLDEN = Path(__file__).parent.parent / "golden"
 CLASSES = {"opt": FlaxOPTForCausalLM, "neo": FlaxGPTNeoForCausalLM}
 LARGE = ["opt_125m", "neo_125m"]
+OPTIMIZED = {*LARGE, "greedy", "beams", "sampling"}
 NEW = 14  # as in the scripts
 END = 10  # of every case in Flax
 
@@ -53,15 +53,6 @@ def check(model, reference, name, case, **defaults):
     assert reference == "generation_flax" or sequences.shape[1] == width
     if f"{case}_scores" in expected:
         np.testing.assert_allclose(found.sequences_scores, expected[f"{case}_scores"], rtol=2e-5, atol=2e-5)
-
-
-@pytest.fixture(autouse=True)
-def compiled_quickly(request):
-    """OPT and the published sizes are compiled as users compile them; for the others quickly is enough."""
-    quickly = getattr(request.node, "callspec", None) is not None and request.node.callspec.params.get("name") == "neo"
-    jax.config.update("jax_disable_most_optimizations", quickly)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

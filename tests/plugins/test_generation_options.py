@@ -36,14 +36,6 @@ GREEDY = {
 """Options whose values do not depend on what the model generates; the others are made in the tests."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """What is compared here does not depend on it; test_generation.py compiles as users do."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def model():
     return reference.tiny()

@@ -6,7 +6,6 @@ import importlib.util
 import json
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -24,14 +23,6 @@ Options = reference.Options
 
 BPE = Path(__file__).parent.parent / "golden" / "bpe"
 PROMPTS = ["The first", "a", "wonderful "]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_quickly():
-    """What is compared here does not depend on it; test_generation.py compiles as users do."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

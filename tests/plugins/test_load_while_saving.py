@@ -24,18 +24,26 @@ def test_every_load_is_one_of_the_models_that_are_saved_meanwhile(tmp_path, mode
     expected = {model.config.num_attention_heads: np.asarray(first_leaf(model)) for model in models}
     models[0].save_pretrained(tmp_path)
     done = threading.Event()
+    seconds = [0.05]  # of each load
 
     def save() -> None:
         number = 0
         while not done.is_set():
             number += 1
             models[number % 2].save_pretrained(tmp_path)
-            time.sleep(0.01)  # a busy machine must find a moment in which five attempts are enough
+            # However busy the machine is, one of five attempts to load must find a moment without a save.
+            time.sleep(6 * max(seconds[-3:]) if number % 3 == 0 else 0.01)
+
+    def load() -> FlaxBertModel:
+        started = time.perf_counter()
+        model = model_class.from_pretrained(tmp_path)
+        seconds.append(time.perf_counter() - started)
+        return model
 
     saving = threading.Thread(target=save)
     saving.start()
     try:
-        loaded = [model_class.from_pretrained(tmp_path) for _ in range(12)]
+        loaded = [load() for _ in range(12)]
     finally:
         done.set()
         saving.join()

@@ -53,10 +53,7 @@ class Case:
 
 @pytest.fixture(params=CASES)
 def case(request):
-    """A case; those of the published shapes are compiled as users compile them, for the others quickly is enough."""
-    jax.config.update("jax_disable_most_optimizations", request.param not in OPTIMIZED)
-    yield Case(request.param)
-    jax.config.update("jax_disable_most_optimizations", False)
+    return Case(request.param)
 
 
 def test_a_msgpack_file_loads_and_the_parameters_have_the_same_names_and_shapes(case):

@@ -45,10 +45,7 @@ class Case:
 
 @pytest.fixture(params=CASES)
 def case(request):
-    """A case; those of the published shapes are compiled as users compile them, for the others quickly is enough."""
-    jax.config.update("jax_disable_most_optimizations", request.param not in OPTIMIZED)
-    yield Case(request.param)
-    jax.config.update("jax_disable_most_optimizations", False)
+    return Case(request.param)
 
 
 def test_a_checkpoint_of_each_task_is_loaded_by_its_class():

@@ -1,6 +1,6 @@
 """One checkpoint in Flax and in PyTorch: the same outputs, the same parameters bit by bit, the same generated tokens.
 
-It needs both frameworks in one environment; tox runs it as `cross`.
+It needs both frameworks in one environment; tox runs it in `docs`.
 """
 
 from __future__ import annotations
