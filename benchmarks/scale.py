@@ -57,7 +57,7 @@ def main() -> None:
         checkpoint = Path(scratch) / "checkpoint"
         checkpoint.mkdir()
         (checkpoint / "config.json").write_text('{"model_type": "toy9"}')
-        figures = {f"{name}, ms": _of_command(arguments, sites) for name, arguments in COMMANDS.items()}
+        figures: dict[str, Any] = {f"{name}, ms": _of_command(arguments, sites) for name, arguments in COMMANDS.items()}
         figures |= _of_resolution(sites, checkpoint)
     record("scale", figures)
 
@@ -66,7 +66,7 @@ def _of_command(arguments: list[str], sites: dict[int, Path]) -> dict[str, Any]:
     commands = {str(size): [sys.executable, "-c", COMMAND.format(str(site), arguments)] for size, site in sites.items()}
     empty = [sys.executable, "-c", COMMAND.format(sys.path[0], ["--version"])]
     found = medians(seconds_of_commands({"none": empty, **commands}, runs=7))
-    return _with_ratios({name: seconds * 1e3 for name, seconds in found.items()}, found["none"] * 1e3)
+    return _with_ratio({name: seconds * 1e3 for name, seconds in found.items()})
 
 
 def _of_resolution(sites: dict[int, Path], checkpoint: Path) -> dict[str, Any]:
@@ -77,13 +77,14 @@ def _of_resolution(sites: dict[int, Path], checkpoint: Path) -> dict[str, Any]:
             done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
             for name, seconds in json.loads(done.stdout).items():
                 runs.setdefault(name, {}).setdefault(str(size), []).append(seconds * 1e3)
-    return {f"resolve {name}, ms": _with_ratios(medians(found), 0.0) for name, found in runs.items()}
+    return {f"resolve {name}, ms": _with_ratio(medians(found)) for name, found in runs.items()}
 
 
-def _with_ratios(found: dict[str, float], fixed: float) -> dict[str, Any]:
-    """With what a plugin costs at 1,000 against at 100: 1 is linear. `fixed` is what no plugin causes."""
-    cost = {size: (found[str(size)] - fixed) / size for size in SIZES}
-    return {**found, "a plugin at 1,000 / at 100 (limit 1.5)": cost[1000] / cost[100]}
+def _with_ratio(found: dict[str, float]) -> dict[str, Any]:
+    """With what one plugin more costs between 100 and 1,000, against between 10 and 100: 1 is linear."""
+    few, some, many = (found[str(size)] for size in SIZES)
+    ratio = (many - some) / (SIZES[2] - SIZES[1]) / ((some - few) / (SIZES[1] - SIZES[0]))
+    return {**found, "a plugin more, at 1,000 / at 100 (limit 2)": ratio}
 
 
 if __name__ == "__main__":

@@ -282,9 +282,15 @@ def test_where_nothing_is_declared_that_is_said(here, machine, capsys, monkeypat
     monkeypatch.setattr(sys, "path", [str(site.path)])
 
     assert here(["backends"]) == 0
-    assert capsys.readouterr() == ("", "No installed plugin declares a backend.\n")
+    assert capsys.readouterr() == (
+        "",
+        "No installed plugin declares a backend. Run: pip install flax-runtime, or torch-runtime\n",
+    )
     assert here(["backends", "--framework", "torch"]) == 0
-    assert capsys.readouterr() == ("", "No installed plugin declares a backend for torch.\n")
+    assert capsys.readouterr() == (
+        "",
+        "No installed plugin declares a backend for torch. Run: pip install torch-runtime\n",
+    )
 
 
 @pytest.mark.parametrize("option", ["--task", "--dtype", "--backend", "--device", "--plugin"])

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from automodels.plugins.package_files import unreadable_entry_points
 from automodels.plugins.scan import scan
-from automodels_cli.entry_point_files import malformed
 
 FILES = {
     "fine": "[console_scripts]\na = b:c\n\n# a comment\n[other]\n",
@@ -38,7 +38,7 @@ def test_a_file_is_malformed_if_python_cannot_read_it(site, name):
     info = site.distribution("odd", files={"entry_points.txt": FILES[name]})
     distribution = scan([str(site.path)]).distributions["odd"]
 
-    assert (malformed(distribution) is not None) == fails(info)
+    assert (unreadable_entry_points(distribution) is not None) == fails(info)
 
 
 def test_doctor_names_the_file_though_it_is_no_plugins(here, site, capsys, document_of):

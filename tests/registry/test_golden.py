@@ -257,6 +257,7 @@ def settled(text, place):
     text = re.sub(r'("python": ")[^"]+|(  Python +)\S+', lambda match: (match[1] or match[2]) + "3.x", text)
     text = re.sub(r'("free": )\d+', r"\g<1>0", text)
     text = re.sub(r"(the interpreter|Python) \d+\.\d+\.\d+", r"\1 3.x", text)
+    text = re.sub(r"(A command is needed, one of )[^.]*", r"\1…", text)
     text = re.sub(r"\(choose from [^)]*\)", "(choose from …)", text)  # argparse spells it in several ways
     text = re.sub(r"^\s+not for (?:flax|torch) .*\n", "", text, flags=re.MULTILINE)
     return re.sub(r'("(?:cuda|rocm|tpu|mps|xpu|cpu)": ")[^"]*(")', r"\g<1>…\2", text)

@@ -79,18 +79,22 @@ def print_choices(arguments: Namespace, framework: str | None, output: Output) -
     if arguments.probe:
         output.note(PROBING)
     subject = _subject(arguments, catalog)
-    frameworks = _frameworks(catalog, subject.raw["model_type"], arguments.backend or AUTO)
+    frameworks = _frameworks(catalog, subject.raw["model_type"], _asked(arguments))
     asked: list[str | None] = [framework] if framework else [*frameworks] or [None]
     choices = [_choice(each, subject, arguments, dtype, catalog) for each in asked]
     errors = [choice.error for choice in choices if choice.error is not None]
     if len(errors) == len(choices):
         raise errors[0]
     if output.as_json:
-        content = {"name": subject.name, "model_type": subject.raw["model_type"], "asked": arguments.backend or AUTO}
+        content = {"name": subject.name, "model_type": subject.raw["model_type"], "asked": _asked(arguments)}
         output.document("backend-choices", {**content, "choices": [_described(choice) for choice in choices]})
     else:
         _print(subject, choices, output)
     return FINE
+
+
+def _asked(arguments: Namespace) -> str:
+    return AUTO if arguments.backend is None else str(arguments.backend)
 
 
 def _checked_dtype(name: str | None) -> str:
@@ -174,7 +178,7 @@ def _report(framework: str, needs: AttentionNeeds, arguments: Namespace, dtype: 
         )
     capability = cuda_capability() if device == "cuda" else None
     here = Situation(framework=framework, device=device, capability=capability, dtype=dtype, needs=needs)
-    asked = arguments.backend or AUTO
+    asked = _asked(arguments)
     return choose_backend(catalog, asked, here, machine=machine, probing=arguments.probe, apart=True)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Plugin
+from automodels.plugins.package_files import unreadable_entry_points
 from automodels.plugins.problems import Problem
-from automodels_cli.entry_point_files import malformed
 from automodels_cli.remedies import install, remedy
 
 
@@ -75,7 +75,7 @@ def _of_distributions(catalog: Catalog) -> Iterator[Finding]:
     ours = {"automodels", "automodels-cli", *(point.distribution.normalized for point in scan.entry_points)}
     for distribution in scan.distributions.values():
         ours_says_so = any(each.code == "P101" for each in distribution.problems)
-        if not ours_says_so and (wrong := malformed(distribution)) is not None:
+        if not ours_says_so and (wrong := unreadable_entry_points(distribution)) is not None:
             yield Finding(
                 problem=True,
                 subject=distribution.name,

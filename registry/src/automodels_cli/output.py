@@ -121,7 +121,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 def _width(environ: Mapping[str, str], terminal: TextIO | None) -> int | None:
     """COLUMNS if it is set, else the terminal's width; None means as wide as it gets."""
     asked = environ.get("COLUMNS", "")
-    if asked.isascii() and asked.isdigit() and int(asked) > 0:
+    if asked.isascii() and asked.isdigit() and len(asked) < 8 and int(asked) > 0:
         return int(asked)
     if terminal is None:
         return None

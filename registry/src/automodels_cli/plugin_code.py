@@ -41,7 +41,10 @@ def method(model: Any, name: str, task: str) -> Callable[..., Any]:
     """A method of a model that was chosen for a task; raises PluginError when the class lacks it."""
     found: Callable[..., Any] | None = getattr(model, name, None)
     if not callable(found):
-        raise PluginError(f"The class {type(model).__name__}, chosen for {task}, has no method {name}.")
+        raise PluginError(
+            f"The class {type(model).__name__}, chosen for {task}, has no method {name}.",
+            hints=[f"Another plugin may have one: registry list --task {task}"],
+        )
     return found
 
 

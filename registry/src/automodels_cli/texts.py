@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from typing import TextIO
 
 from automodels.errors import InputError
-from automodels_cli.output import Output
+from automodels_cli.output import Output, printable
+
+CHARACTERS = 64 << 20  # of all texts together; whoever has more calls the library
 
 _EXAMPLES = {
     "run_embed": 'Run: registry run embed MODEL "a text" "another text"',
@@ -48,16 +51,24 @@ def given_prompt(arguments: Namespace, output: Output) -> str:
     return prompt
 
 
+def _bounded(stream: TextIO, name: str) -> str:
+    """All of it; raises InputError when it does not end, as a device would not."""
+    text = stream.read(CHARACTERS + 1)
+    if len(text) > CHARACTERS:
+        raise InputError(f"{printable(name)} has more than {CHARACTERS >> 20} million characters.")
+    return text
+
+
 def _content(file: str | None, output: Output, asked: str) -> str:
     try:
         if file not in (None, "-"):
             with open(file, encoding="utf-8") as stream:
-                return stream.read()
+                return _bounded(stream, file)
         if sys.stdin is None:
             return ""
         if sys.stdin.isatty():
             output.note(asked)
-        return sys.stdin.read()
+        return _bounded(sys.stdin, "stdin")
     except OSError as error:
         raise InputError(f"{file or 'stdin'} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

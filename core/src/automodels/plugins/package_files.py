@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from automodels.plugins.scan import Distribution, normalized, read_bounded
+from automodels.plugins.scan import Distribution, normalized, printable, read_bounded, shown
 
 
 def package_directory(distribution: Distribution, package: str) -> str | None:
@@ -37,6 +37,52 @@ def required_names(distribution: Distribution) -> list[str]:
     headers = text.partition("\n\n")[0]
     found = re.findall(r"^Requires-Dist: *([A-Za-z0-9][A-Za-z0-9._-]*)(.*)$", headers, re.MULTILINE)
     return [normalized(name) for name, rest in found if "extra" not in rest.partition(";")[2]]
+
+
+def installed_by(distribution: Distribution) -> str | None:
+    """The program that installed it, as it calls itself."""
+    data = read_bounded(os.path.join(distribution.metadata, "INSTALLER"), 4096) or b""
+    return printable(data.decode("utf-8", "replace").strip()[:60]) or None
+
+
+def installed_from(distribution: Distribution) -> str | None:
+    """The address of a direct installation (PEP 610), without password and query; None for one from an index."""
+    import json  # listing does without it
+
+    data = read_bounded(os.path.join(distribution.metadata, "direct_url.json"), 1 << 16)
+    try:
+        given = json.loads(data) if data else None
+    except (ValueError, RecursionError):
+        return None
+    url = given.get("url") if isinstance(given, dict) else None
+    if not isinstance(url, str):
+        return None
+    return printable(re.sub(r"^([\w+.-]+://)[^/?#]*@", r"\1", re.split(r"[?#]", url)[0])[:1000])
+
+
+def unreadable_entry_points(distribution: Distribution) -> str | None:
+    """Why Python's own reader rejects the file of entry points; None when it does not, or there is none.
+
+    Our scan passes such a file by. `importlib.metadata.entry_points()` raises, for everybody: pydantic, jax and torch
+    call it when they are imported.
+    """
+    file = os.path.join(distribution.metadata, "entry_points.txt")
+    if not os.path.isfile(file):
+        return f"{printable(file)} is no plain file" if os.path.exists(file) and not os.path.isdir(file) else None
+    data = read_bounded(file)
+    if data is None:
+        return None
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return f"{printable(file)} is not UTF-8"
+    in_section = False
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        if line.startswith("[") and line.endswith("]"):
+            in_section = True
+        elif in_section and line and not line.startswith("#") and "=" not in line:
+            return f"{printable(file)}, line {number}: {shown(line)} is not 'name = value'"
+    return None
 
 
 def contained(directory: str, relative: str) -> str | None:

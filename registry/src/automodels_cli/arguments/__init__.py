@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from automodels_cli.arguments import authoring, checkpoints, deciding, looking, running, telling
 from automodels_cli.arguments.forms import add_common
+from automodels_cli.output import OutputError
 
 _EXIT_CODES = """\
 exit codes:
@@ -31,6 +33,18 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Argparse passes over what cannot be written; who asked for help should know."""
+        stream = sys.stdout if file is None else file
+        try:
+            if stream is not None:
+                stream.write(message)
+                stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"stdout cannot be written: {error.strerror}") from error
 
     def error(self, message: str) -> NoReturn:
         from automodels.errors import InputError

@@ -97,7 +97,9 @@ def run(arguments: Namespace, output: Output) -> int:
         return FINE
     _print(rows, seen, output)
     if not rows:
-        output.note(f"No installed plugin declares a backend{f' for {framework}' if framework else ''}.")
+        whose = f" for {framework}" if framework else ""
+        runtimes = f"{framework}-runtime" if framework else "flax-runtime, or torch-runtime"
+        output.note(f"No installed plugin declares a backend{whose}. Run: pip install {runtimes}")
     elif any(row.reason is None and row.table.probe and not row.probed for row in rows):
         output.note(UNASKED)
     return FINE

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from automodels.checkpoint.convert import ConvertReport, convert
-from automodels.errors import listed
+from automodels.errors import InputError, listed
 from automodels_cli.exit_codes import FINE
 from automodels_cli.fetching import fetch_beside, located
 from automodels_cli.logs import log_to
 from automodels_cli.output import Output
 from automodels_cli.progress import progress, size
 
+DEEPEST = 200  # folders; making thousands of them one below the other ends in a recursion
+
 
 def run(arguments: Namespace, output: Output) -> int:
     """Prints what was written."""
     log_to(output)
+    if len(Path(arguments.target).parts) > DEEPEST:
+        raise InputError(f"The target lies more than {DEEPEST} folders deep.")
     location = located(arguments.source, arguments, output)
     fetch_beside(location)
     with progress("converting", output) as bar:

@@ -163,7 +163,7 @@ def _named(pattern: str, names: Iterable[str | None]) -> bool:
 
 def _nothing(catalog: Catalog, output: Output, asked: tuple[str | None, ...]) -> int:
     if not catalog.plugins:
-        output.note("No plugins are installed.")
+        output.note("No plugins are installed. Run, for instance: pip install flax-bert")
     if not any(asked):
         return FINE
     if catalog.plugins:

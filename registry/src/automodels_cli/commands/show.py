@@ -8,6 +8,7 @@ from typing import Any
 from automodels.errors import UnknownModelTypeError, nearest
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Plugin
+from automodels.plugins.scan import shown
 from automodels.plugins.tables import ATTENTION, BackendTable, ModelTable
 from automodels_cli.commands.backends import declared
 from automodels_cli.exit_codes import FINE
@@ -84,7 +85,7 @@ def _unknown(name: str, catalog: Catalog) -> UnknownModelTypeError:
     guess = nearest(name, [*catalog.model_types, *plugins])
     hints = [f"Did you mean {guess!r}?"] if guess else []
     return UnknownModelTypeError(
-        f"No installed plugin and no model type is called {name!r}.",
+        f"No installed plugin and no model type is called {shown(name)}.",
         hints=[*hints, "Run: registry list"],
         trace=[str(plugin) for plugin in catalog.plugins],
     )
