@@ -257,13 +257,13 @@ INDEXES = {
 def checkpoint(tmp_path, site):
     """A checkpoint of a model type that works, until a test changes it."""
     import numpy as np
-    from safetensors.numpy import save_file
+
+    from automodels.checkpoint.writer import save_tensors
 
     site.toy("good-plugin")
     directory = tmp_path / "checkpoint"
     directory.mkdir()
-    (directory / "config.json").write_text('{"model_type": "toy"}')
-    save_file({"w": np.zeros(4, dtype=np.float32)}, directory / "model.safetensors")
+    save_tensors(directory, {"w": np.zeros(4, np.float32)}, files={"config.json": b'{"model_type": "toy"}'})
     return directory
 
 

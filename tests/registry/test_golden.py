@@ -170,6 +170,10 @@ COMMANDS = {
     "backends-unknown": ["backends", "--for", "checkpoint", "--backend", "fsat"],
     "pull": ["pull", "checkpoint"],
     "verify": ["verify", "checkpoint"],
+    "check": ["check", "toy-plugin"],
+    "check-unknown": ["check", "toy-plugni"],
+    "new": ["new", "flax-pico", "--framework", "flax"],
+    "new-wrong": ["new", "flax pico", "--framework", "flax"],
     "verify-bad": ["verify", "bad"],
     "verify-absent": ["verify", "./absent"],
     "convert-names": ["convert", "checkpoint", "converted", "--format", "msgpack"],
@@ -216,8 +220,9 @@ def place():
 
 def _checkpoint(directory):
     import numpy as np
-    from safetensors.numpy import save_file
     from tokenizers import Tokenizer, models, pre_tokenizers
+
+    from automodels.checkpoint.writer import save_tensors
 
     directory.mkdir(parents=True)
     words = ["[PAD]", "[UNK]", "[MASK]", "the", "cat", "sat", "on", "bat"]
@@ -226,8 +231,9 @@ def _checkpoint(directory):
     backend.add_special_tokens(["[MASK]"])
     backend.save(str(directory / "tokenizer.json"))
     (directory / "tokenizer_config.json").write_text('{"mask_token": "[MASK]"}')
-    (directory / "config.json").write_text('{"model_type": "toy", "architectures": ["ToyModel"]}')
-    save_file({"beads.0.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}, directory / "model.safetensors")
+    config = b'{"model_type": "toy", "architectures": ["ToyModel"]}'
+    tensor = np.arange(6, dtype=np.float32).reshape(2, 3)
+    save_tensors(directory, {"beads.0.weight": tensor}, files={"config.json": config})
 
 
 def ran(place, arguments):
