@@ -79,7 +79,6 @@ def test_the_pytest_plugin_is_loaded_from_the_wheel_and_changes_nothing(environm
 import sys
 def test_it():
     assert "automodels.plugins.catalog" not in sys.modules
-    assert not {"numpy", "pydantic", "jax", "torch", "flax"} & set(sys.modules)
 """
     (tmp_path / "test_it.py").write_text(source)
 
