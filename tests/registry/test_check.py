@@ -313,11 +313,14 @@ def test_a_plugin_that_is_installed_is_checked_by_its_name(check, site):
     assert {code for code, *_ in findings} == {"C104", "C102"}
 
 
-@pytest.mark.parametrize("subject", ["no-such-plugin", "no/such/directory", "nothing.whl", "", "\x1b[31m"])
-def test_what_is_not_there_is_an_error_in_a_line(check, subject):
+@pytest.mark.parametrize(
+    ("subject", "code"),
+    [("no-such-plugin", 3), ("", 3), ("\x1b[31m", 3), ("no/such/directory", 2), ("nothing.whl", 2)],
+)
+def test_what_is_not_there_is_an_error_in_a_line(check, subject, code):
     status, ((_, level, _),) = check(subject)
 
-    assert (status, level) == (2, "error")
+    assert (status, level) == (code, "error")
 
 
 def test_an_unpacked_wheel_is_checked_as_one(check, tmp_path):

@@ -172,7 +172,6 @@ COMMANDS = {
     "verify": ["verify", "checkpoint"],
     "check": ["check", "toy-plugin"],
     "check-unknown": ["check", "toy-plugni"],
-    "new": ["new", "flax-pico", "--framework", "flax"],
     "new-wrong": ["new", "flax pico", "--framework", "flax"],
     "verify-bad": ["verify", "bad"],
     "verify-absent": ["verify", "./absent"],
@@ -189,7 +188,7 @@ COMMANDS = {
     "unknown-command": ["lst"],
     "unknown-option": ["list", "--plugni", "x"],
 }
-ONLY_JSON = {"completion": ["completion", "bash"]}
+ONLY_JSON = {"new": ["new", "flax-pico", "--framework", "flax"], "completion": ["completion", "bash"]}
 
 
 @pytest.fixture(scope="module")

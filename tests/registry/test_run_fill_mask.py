@@ -224,7 +224,7 @@ def test_a_gap_that_the_tokenizer_does_not_see_is_told(checkpoint):
 
 @pytest.mark.parametrize("framework", ["flax", "torch"])
 def test_probabilities_are_those_of_the_reference(framework, registry, tmp_path):
-    pytest.importorskip({"flax": "flax_bert", "torch": "torch_heads"}[framework])
+    pytest.importorskip({"flax": "flax_bert.modeling", "torch": "torch"}[framework])
     golden = np.load(GOLDEN / "golden.npz")
     row, place = golden["in_input_ids"][0], 2
     mask = int(row[place])
@@ -252,7 +252,7 @@ def test_probabilities_are_those_of_the_reference(framework, registry, tmp_path)
 
 @pytest.mark.parametrize("framework", ["flax", "torch"])
 def test_a_real_bert_that_was_saved_without_its_head_is_refused(framework, registry):
-    pytest.importorskip({"flax": "flax_bert", "torch": "torch_heads"}[framework])
+    pytest.importorskip({"flax": "flax_bert.modeling", "torch": "torch"}[framework])
 
     process = registry("run", "fill-mask", REAL, "The capital of France is [MASK].", "--framework", framework, "--json")
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from automodels.errors import InputError, nearest
+from automodels.errors import InputError, UnknownModelTypeError, nearest
 from automodels.plugins.package_files import package_directory
 from automodels.plugins.scan import normalized, read_bounded, scan, shown
 from automodels_cli.checking.candidate import Candidate
@@ -22,7 +22,7 @@ RECORD_BYTES = 1 << 24
 def opened(subject: str) -> Iterator[Candidate]:
     """The candidate that `subject` names: a directory, a `.whl`, or the name of an installed plugin.
 
-    Raises InputError when there is no such thing, or it cannot be read.
+    Raises UnknownModelTypeError when there is no such thing, InputError when it cannot be read.
     """
     place = os.path.realpath(tempfile.mkdtemp(prefix="registry-check-"))
     try:
@@ -50,7 +50,7 @@ def _installed(name: str) -> Candidate:
     if wanted is None:
         guess = nearest(name, [point.name for point in found.entry_points])
         hints = [f"Did you mean {guess!r}?"] if guess else []
-        raise InputError(
+        raise UnknownModelTypeError(
             f"{shown(name)} is no directory, no wheel, and no installed plugin.", hints=[*hints, "Run: registry list"]
         )
     packages = {point.value.partition(":")[0].strip() for point in found.entry_points if point.distribution is wanted}
