@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -353,7 +354,7 @@ NAMES = {
 TAKING_NAMES = [
     ("show",), ("explain",), ("verify",), ("pull",), ("backends", "--for"), ("list",), ("list", "--plugin"),
     ("list", "--task"), ("list", "--framework"), ("explain", "toy", "--task"), ("explain", "toy", "--plugin"),
-    ("explain", "toy", "--framework"), ("convert", "checkpoint"), ("schema",), ("completion",),
+    ("explain", "toy", "--framework"), ("schema",), ("completion",),
     ("run", "embed"), ("run", "generate", "checkpoint", "--stop"), ("run", "fill-mask"),
     ("backends", "--framework"), ("backends", "--for", "toy", "--dtype"), ("backends", "--for", "toy", "--backend"),
     ("verify", "checkpoint", "--subfolder"), ("run", "embed", "checkpoint", "--file"), (),
@@ -364,8 +365,11 @@ TAKING_NAMES = [
 def test_a_hostile_name_is_one_message_for_every_command(name, checkpoint, tmp_path, answers, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(sys, "stdin", None)
+    deep = tmp_path / "a" / "b" / "c" / "d"  # so that a path out stays below
+    shutil.copytree(checkpoint, deep / "checkpoint")
+    monkeypatch.chdir(deep)
 
-    for command in TAKING_NAMES:
+    for command in [*TAKING_NAMES, ("convert", "checkpoint")]:  # last: it may write what others would find
         code, document = answers(*command, NAMES[name])
         is_like_none = name == "empty" and command[-1:] in (
             ("--subfolder",),
