@@ -143,7 +143,7 @@ def test_enabling_says_when_the_environment_disables_as_well(here, toys, project
 
     assert here(["enable", "toy-flax"]) == 0
 
-    assert "Its status is now disabled: disabled by AUTOMODELS_DISABLE." in capsys.readouterr().out
+    assert "Its status is now disabled by AUTOMODELS_DISABLE." in capsys.readouterr().out
 
 
 def test_a_file_that_does_not_count_here_is_written_with_a_warning(here, toys, project, capsys):

@@ -21,6 +21,8 @@ class Status:
     def __str__(self) -> str:
         if self.word == "empty":
             return "offers nothing yet"
+        if self.reason and self.reason.startswith(self.word):
+            return self.reason
         return self.word.replace("-", " ") + (f": {self.reason}" if self.reason else "")
 
     def described(self) -> dict[str, str | None]:
