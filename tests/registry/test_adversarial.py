@@ -475,7 +475,15 @@ def test_streams_that_are_closed_or_full_are_no_crash(streamed, command, redirec
         assert process.returncode == 70
         assert process.stderr.count(b"\n") <= 12
     else:
-        assert process.returncode in CODES
+        assert process.returncode == streamed(command, "").returncode
+
+
+@pytest.mark.parametrize("buffering", ["", "1"])
+def test_warnings_that_cannot_be_written_change_nothing(streamed, buffering):
+    process = streamed(("list",), "2>/dev/full", AUTOMODELS_DISABLE="nobody", PYTHONUNBUFFERED=buffering)
+
+    assert (process.returncode, process.stderr) == (0, b"")
+    assert b"good-plugin" in process.stdout
 
 
 @pytest.mark.parametrize("variables", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"LANG": "xx"}])

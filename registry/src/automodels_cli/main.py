@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
 from automodels_cli.arguments import parsed
 from automodels_cli.exit_codes import BROKEN_PIPE, FINE, INTERNAL, INTERRUPTED
-from automodels_cli.output import Output, OutputError
+from automodels_cli.output import Output, OutputError, discard
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,11 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _guarded(given, output)
         output.flush()
     except BrokenPipeError:
-        _discard_stdout()
+        discard(sys.stdout)
         return BROKEN_PIPE
     except OutputError as error:
         output.note(f"registry: {error}")
-        _discard_stdout()
+        discard(sys.stdout)
         return INTERNAL
     return code
 
@@ -65,13 +64,3 @@ def _run(arguments: Namespace, output: Output) -> int:
         )
     code: int = importlib.import_module(arguments.module).run(arguments, output)
     return code
-
-
-def _discard_stdout() -> None:
-    """Lets the interpreter flush what is left into nothing; else it would complain while it ends."""
-    try:
-        descriptor = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(descriptor, sys.stdout.fileno())
-        os.close(descriptor)
-    except (OSError, ValueError, AttributeError):  # stdout has no descriptor, or there is no stdout
-        return

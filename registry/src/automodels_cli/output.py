@@ -68,12 +68,16 @@ class Output:
         self._write_data(text.replace("\x7f", "\\u007f") + "\n")
 
     def note(self, text: str) -> None:
-        """Something that is no data, on stderr."""
+        """Something that is no data, on stderr; nothing where that cannot be written: what was asked for counts."""
         if self._stderr is None:
             return
-        for part in text.split("\n"):
-            self._stderr.write(_encodable(printable(part), self._stderr) + "\n")
-        self._stderr.flush()
+        try:
+            for part in text.split("\n"):
+                self._stderr.write(_encodable(printable(part), self._stderr) + "\n")
+            self._stderr.flush()
+        except OSError:
+            discard(self._stderr)
+            self._stderr = None
 
     def flush(self) -> None:
         """Writes what is buffered; raises BrokenPipeError or OutputError."""
@@ -94,6 +98,18 @@ class Output:
             raise
         except OSError as error:
             raise OutputError(f"stdout cannot be written: {error.strerror}") from error
+
+
+def discard(stream: TextIO | None) -> None:
+    """Lets the interpreter flush what is left of a stream into nothing; else it would complain while it ends."""
+    if stream is None:
+        return
+    try:
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, stream.fileno())
+        os.close(descriptor)
+    except (OSError, ValueError):  # it has no descriptor
+        return
 
 
 def printable(text: str) -> str:
