@@ -150,6 +150,13 @@ NOTED = {
     "no summary": ({f"{INFO}/METADATA": METADATA.replace("Summary: Nano in Flax\n", "")}, "C102", "summary"),
     "no range of Python": ({f"{INFO}/METADATA": METADATA.replace("Requires-Python: >=3.11\n", "")}, "C102", "requires"),
     "another Python": ({f"{INFO}/METADATA": METADATA.replace(">=3.11", "<3")}, "C102", "leaves out 3."),
+    "authors of the scaffold": (
+        {f"{INFO}/METADATA": f"{METADATA}Author: The flax-nano authors\n"}, "C102", "authors is still what registry new"
+    ),
+    "a description of the scaffold": (
+        {f"{INFO}/METADATA": METADATA.replace("Nano in Flax", "Nano in Flax, as a plugin of automodels")},
+        "C102", "description is still what registry new",
+    ),
     "no licence": ({f"{INFO}/METADATA": METADATA.replace("License-Expression: MIT\n", "")}, "C102", "license"),
     "an API range without end": ({"flax_nano/automodels.toml": HEAD.replace(",<2", "") + MODEL}, "C108", "end it"),
     "no example": ({"flax_nano/automodels.toml": HEAD + MODEL.partition("[model.example]")[0]}, "C110", "example"),
@@ -289,6 +296,8 @@ def test_a_project_file_that_is_none_is_an_error_in_a_line(check, tmp_path, toml
         "dependencies = [3]",
         "entry-points = 3",
         "license = 3",
+        "authors = 3",
+        "authors = [3, {name = 3}, {name = 'a\\nName: b'}, {email = 'x'}]",
     ],
 )
 def test_odd_values_in_a_project_file_stop_nothing(check, tmp_path, line):

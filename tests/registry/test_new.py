@@ -39,6 +39,7 @@ def test_a_new_plugin_has_everything_that_a_package_needs(here, capsys, framewor
             ".github/workflows/test.yml", ".gitignore", "LICENSE", "README.md", "pyproject.toml",
             f"{package}/__init__.py", f"{package}/automodels.toml", f"{package}/config.py", f"{package}/keymap.py",
             f"{package}/modeling.py", f"{package}/py.typed", "tests/test_conformance.py", "tests/test_package.py",
+            *(["tests/conftest.py"] if framework == "flax" else []),
         ]
     )  # fmt: skip
     assert "registry check . --imports --run" in capsys.readouterr().out
@@ -73,13 +74,113 @@ def test_the_manifest_is_free_of_problems_and_has_an_example(here, framework):
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_what_it_writes_passes_the_static_check(here, capsys, framework):
+def test_what_it_writes_passes_the_static_check_less_what_the_author_should_say(here, capsys, framework):
     here(["new", f"{framework}-nano", "--framework", framework])
+    capsys.readouterr()
+
+    assert here(["check", f"{framework}-nano", "--json"]) == 0
+
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert [(each["code"], each["level"], each["subject"]) for each in findings] == [
+        ("C102", "note", "authors"), ("C102", "note", "description")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_an_author_and_a_description_of_its_own_leave_nothing_to_note(here, capsys, framework):
+    here(["new", f"{framework}-nano", "--framework", framework])
+    file = Path(f"{framework}-nano/pyproject.toml")
+    text = file.read_text().replace(f"The {framework}-nano authors", "Ada").replace("as a plugin", "trained, a plugin")
+    file.write_text(text)
     capsys.readouterr()
 
     assert here(["check", f"{framework}-nano"]) == 0
 
-    assert "0 problems" in capsys.readouterr().out
+    assert "0 problems, 0 notes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("framework", "prefix"), [("flax", "Flax"), ("torch", "")])
+def test_classes_are_called_by_the_class_name_that_is_given(here, capsys, framework, prefix):
+    arguments = ["new", f"{framework}-gpt2", "--framework", framework, "--class-name", "GPT2", "--json"]
+
+    assert here(arguments) == 0
+
+    document = json.loads(capsys.readouterr().out)
+    assert (document["model_type"], document["class_name"]) == ("gpt2", "GPT2")
+    package = Path(f"{framework}-gpt2/src/{framework}_gpt2")
+    assert "class GPT2Config(" in (package / "config.py").read_text()
+    assert f"class {prefix}GPT2ForCausalLM(" in (package / "modeling.py").read_text()
+    assert "Gpt2" not in "".join(written(package.parents[1]).values())
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "is no beginning of a class name"),
+        ("gpt2", "is no beginning of a class name"),
+        ("2GPT", "is no beginning of a class name"),
+        ("GPT-2", "is no beginning of a class name"),
+        ("GPT_2", "is no beginning of a class name"),
+        ("GPT2\n", "is no beginning of a class name"),
+        ("Größe", "is no beginning of a class name"),
+        ("G" * 41, "is no beginning of a class name"),
+        ("FlaxGPT2", "a framework's word twice"),
+        ("Torch", "names of classes that the runtimes have"),
+        ("FlaxModel", "names of classes that the runtimes have"),
+        ("Pretrained", "names of classes that the runtimes have"),
+    ],
+)
+def test_class_names_that_would_not_do_are_refused(here, capsys, name, reason):
+    assert here(["new", "flax-nano", "--framework", "flax", "--class-name", name]) == 2
+
+    assert reason in capsys.readouterr().err
+    assert os.listdir() == []
+
+
+def test_a_model_type_that_makes_no_good_class_name_is_refused_with_what_to_do(here, capsys):
+    assert here(["new", "torch-torch", "--framework", "torch"]) == 2
+
+    assert "--class-name" in capsys.readouterr().err
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "identifier", "words"),
+    [
+        ([], "Apache-2.0", "Version 2.0, January 2004"),
+        (["--license", "apache-2.0"], "Apache-2.0", "Version 2.0, January 2004"),
+        (["--license", "MIT"], "MIT", "Copyright (c) The flax-nano authors"),
+    ],
+)
+def test_the_licence_is_named_and_its_text_written(here, capsys, options, identifier, words):
+    here(["new", "flax-nano", "--framework", "flax", *options])
+
+    project = tomllib.loads(Path("flax-nano/pyproject.toml").read_text())["project"]
+    assert project["license"] == identifier
+    assert project["license-files"] == ["LICENSE"]
+    assert words in Path("flax-nano/LICENSE").read_text()
+    assert "The text of" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "identifier"), [("mpl-2.0", "MPL-2.0"), ("LicenseRef-House", "LicenseRef-House"), ("0BSD", "0BSD")]
+)
+def test_a_licence_whose_text_is_not_known_is_named_and_the_text_asked_for(here, capsys, given, identifier):
+    assert here(["new", "flax-nano", "--framework", "flax", "--license", given]) == 0
+
+    project = tomllib.loads(Path("flax-nano/pyproject.toml").read_text())["project"]
+    assert project["license"] == identifier
+    assert "license-files" not in project
+    assert not Path("flax-nano/LICENSE").exists()
+    assert f"The text of {identifier} is not among them: put it into flax-nano/LICENSE." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", ["", "nonsense", "MIT OR Apache-2.0", "../MIT", "MIT\n", '"MIT', "x" * 65, "ä"])
+def test_what_is_no_licence_is_refused(here, capsys, given):
+    assert here(["new", "flax-nano", "--framework", "flax", "--license", given]) == 2
+
+    assert "is no SPDX identifier of a licence" in capsys.readouterr().err
+    assert os.listdir() == []
 
 
 def test_the_model_type_is_the_name_without_the_framework(here, capsys):

@@ -11,6 +11,7 @@ import pytest
 import automodels
 from automodels import errors
 from automodels.backends import Situation
+from automodels.config import PretrainedConfig
 from automodels.plugins.catalog import STANDARD_TASKS
 from automodels.plugins.hooks import Hooks
 from automodels.plugins.manifest import _Reader, read_manifest
@@ -231,3 +232,30 @@ def test_the_changelog_has_this_version(repository):
     changes = (repository / "CHANGELOG.md").read_text()
 
     assert re.search(rf"^## {re.escape(automodels.__version__)}\b", changes, re.MULTILINE)
+
+
+def test_every_field_that_all_configs_have_is_documented(rows):
+    documented = {name for row in rows("docs/configs.md", "### Fields that every config has") for name in named(row[0])}
+
+    assert documented - {"field"} == set(PretrainedConfig.model_fields)
+
+
+def test_every_output_of_the_runtimes_is_documented(repository, rows):
+    documented = {name for row in rows("docs/plugins.md", "## What calls return") for name in named(row[0])}
+    in_flax, in_torch = (
+        set(re.findall(r"^class (\w+)\(ModelOutput\)", (repository / path).read_text(), re.MULTILINE))
+        for path in (
+            "plugins/flax-runtime/src/flax_runtime/outputs.py",
+            "plugins/torch-runtime/src/torch_runtime/outputs.py",
+        )
+    )
+
+    assert documented - {"flax_runtime.outputs", "torch_runtime.outputs"} == in_flax | (
+        in_torch - {name.removeprefix("Flax") for name in in_flax}
+    )
+    assert {name.removeprefix("Flax") for name in in_flax} - in_torch == {"SentenceEmbeddingOutput"}
+
+
+def named(cell):
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", cell)

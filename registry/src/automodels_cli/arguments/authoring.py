@@ -22,6 +22,10 @@ def _add_new(commands: Any) -> None:
     this.add_argument(
         "--model-type", metavar="TYPE", help="as in config.json (default: the name without the framework's)"
     )
+    this.add_argument(
+        "--class-name", metavar="C", help="what names of classes begin with, such as GPT2 (default: of the model type)"
+    )
+    this.add_argument("--license", metavar="ID", default="Apache-2.0", help="an SPDX identifier (default: %(default)s)")
     this.add_argument("--directory", metavar="D", help="a new or empty directory (default: the name)")
 
 

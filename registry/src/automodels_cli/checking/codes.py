@@ -10,7 +10,7 @@ from automodels_cli.findings import Finding
 
 MEANINGS = {
     "C101": "the wheel's hashes or names do not agree with its content",
-    "C102": "the metadata lacks something, or says something impossible",
+    "C102": "the metadata lacks something, says something impossible, or still what `registry new` wrote",
     "C103": "the distribution declares no plugin",
     "C104": "the distribution does not require the framework of its models",
     "C105": "something is installed that is not the plugin's",

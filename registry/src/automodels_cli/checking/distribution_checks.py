@@ -12,6 +12,7 @@ from automodels.plugins.scan import scan, shown
 from automodels_cli.checking.candidate import Candidate
 from automodels_cli.checking.codes import note, problem
 from automodels_cli.findings import Finding
+from automodels_cli.scaffold.placeholders import author, description
 
 STRAY = frozenset({"tests", "test", "docs", "doc", "examples", "example", "benchmarks", "scripts", "src", "conftest"})
 ENOUGH = {
@@ -46,8 +47,21 @@ def _metadata(candidate: Candidate) -> Iterator[Finding]:
             yield problem("C102", header, f"METADATA has {len(said.get(header, []))} values of {header}, not one")
     if not any(said.get(header) for header in ("license", "license-expression", "license-file", "classifier")):
         yield note("C102", "license", "license is missing: nobody may use the plugin")
+    yield from _placeholders(candidate)
     for text in said.get("requires-python", [])[:1]:
         yield from _python(text)
+
+
+def _placeholders(candidate: Candidate) -> Iterator[Finding]:
+    """What `registry new` wrote for the author to replace."""
+    models = [table for plugin in candidate.plugins if plugin.manifest for table in plugin.manifest.models]
+    kinds = {(table.config.rpartition(":")[2].removesuffix("Config"), table.framework) for table in models}
+    for header, subject, written in (
+        ("author", "authors", {author(candidate.name)}),
+        ("summary", "description", {description(*kind) for kind in kinds}),
+    ):
+        for text in sorted(written & set(candidate.metadata.get(header, []))):
+            yield note("C102", subject, f"{subject} is still what registry new wrote: {shown(text)}")
 
 
 def _python(text: str) -> Iterator[Finding]:

@@ -93,6 +93,7 @@ def _metadata(project: dict[str, Any], name: str, version: str) -> str:
     for key, header in (("description", "Summary"), ("requires-python", "Requires-Python")):
         if isinstance(project.get(key), str) or key in project.get("dynamic", []):
             lines.append(f"{header}: {_line(project.get(key, 'said by the build'))}")
+    lines += [f"Author: {_line(name)}" for name in _authors(project)]
     if isinstance(project.get("license"), str | dict):
         lines.append("License-Expression: said")
     needed = project.get("dependencies", [])
@@ -102,6 +103,13 @@ def _metadata(project: dict[str, Any], name: str, version: str) -> str:
         else []
     )
     return "\n".join([*lines, "", ""])
+
+
+def _authors(project: dict[str, Any]) -> list[str]:
+    """Names of authors without an address; a build puts those who have one into another header."""
+    authors = project.get("authors")
+    tables = [each for each in authors[:64] if isinstance(each, dict)] if isinstance(authors, list) else []
+    return [each["name"] for each in tables if isinstance(each.get("name"), str) and "email" not in each]
 
 
 def _line(text: str) -> str:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from automodels_cli.exit_codes import FINE
 from automodels_cli.output import Output
+from automodels_cli.scaffold.licences import licence
 from automodels_cli.scaffold.names import plugin_names
 from automodels_cli.scaffold.writing import scaffolded, write_all
 
 
 def run(arguments: Namespace, output: Output) -> int:
     """Writes the files and says what to do next."""
-    names = plugin_names(arguments.name, arguments.framework, arguments.model_type)
+    names = plugin_names(arguments.name, arguments.framework, arguments.model_type, arguments.class_name)
+    license_id = licence(arguments.license)
     directory = Path(arguments.directory or names.name)
-    files = scaffolded(names)
+    files = scaffolded(names, license_id)
     write_all(directory, files)
     steps = (
         f"cd {_quoted(str(directory))}",
@@ -25,13 +27,15 @@ def run(arguments: Namespace, output: Output) -> int:
     )
     if output.as_json:
         content = {"name": names.name, "package": names.package, "model_type": names.model_type}
-        described = {**content, "framework": names.framework, "directory": str(directory), "files": sorted(files)}
-        output.document("new", {**described, "next": list(steps)})
+        described = {**content, "class_name": names.type, "framework": names.framework, "license": license_id}
+        output.document("new", {**described, "directory": str(directory), "files": sorted(files), "next": list(steps)})
         return FINE
     output.line(
         f"Wrote {names.name} into {directory}: {names.type} in {names.framework}, model type {names.model_type}."
     )
     output.fields([(name, "") if not about else (name, about) for name, about in _described(files, names.package)])
+    if "LICENSE" not in files:
+        output.line(f"The text of {license_id} is not among them: put it into {directory / 'LICENSE'}.")
     output.line()
     output.line("Next:")
     for step in steps:

@@ -14,7 +14,9 @@ from automodels.plugins.scan import normalized, scan, shown
 
 NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", re.ASCII)
 MODEL_TYPE = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*", re.ASCII)
+CLASS_NAME = re.compile(r"[A-Z][A-Za-z0-9]*", re.ASCII)
 LONGEST = 40
+_CLASHING = re.compile(r"(Flax|Torch)(?=[A-Z]|$)|Pretrained$")
 RESERVED = frozenset({
     "automodels", "automodels-cli", "automodels_cli", "jax", "jaxlib", "flax", "torch", "numpy", "pytest", "tests",
     "test", "src", "transformers",
@@ -32,14 +34,17 @@ class PluginNames:
     model_type: str
     framework: str
 
-    @property
-    def type(self) -> str:
-        """The model type as class names have it: `nano_gpt` → `NanoGpt`."""
-        return "".join(part.capitalize() for part in re.split(r"[-_]", self.model_type))
+    type: str
+    """What names of classes begin with, such as `GPT2`; a framework's word before it is not part of it."""
 
 
-def plugin_names(name: str, framework: str, model_type: str | None = None) -> PluginNames:
-    """Names for a plugin called `name`; without a model type, it is the name without the framework's.
+def plugin_names(
+    name: str, framework: str, model_type: str | None = None, class_name: str | None = None
+) -> PluginNames:
+    """Names for a plugin called `name`.
+
+    Without a model type, it is the name without the framework's; without a class name, it is made of the model type:
+    `nano_gpt` → `NanoGpt`.
 
     Raises InputError for names that no package, class or plugin can have, and for those that somebody else has.
     """
@@ -58,7 +63,23 @@ def plugin_names(name: str, framework: str, model_type: str | None = None) -> Pl
         )
     package = name.replace("-", "_")
     _refuse_taken(name, package)
-    return PluginNames(name=name, package=package, model_type=model_type, framework=framework)
+    kind = _class_name(model_type, class_name)
+    return PluginNames(name=name, package=package, model_type=model_type, framework=framework, type=kind)
+
+
+def _class_name(model_type: str, given: str | None) -> str:
+    kind = "".join(part.capitalize() for part in re.split(r"[-_]", model_type)) if given is None else given
+    if CLASS_NAME.fullmatch(kind) is None or len(kind) > LONGEST:
+        raise InputError(
+            f"{shown(kind)} is no beginning of a class name: at most {LONGEST} letters and digits, a capital first.",
+            hints=["Pass --class-name, such as GPT2 for GPT2Config."],
+        )
+    if _CLASHING.match(kind) is not None:
+        raise InputError(
+            f"{kind!r} would make names of classes that the runtimes have, or a framework's word twice.",
+            hints=["Pass another --class-name, such as GPT2; Flax is put before names of Flax models anyway."],
+        )
+    return kind
 
 
 def _refuse_taken(name: str, package: str) -> None:

@@ -1,7 +1,8 @@
 """Files from templates, written all or none.
 
-A template is a file below `templates/shared` or `templates/FRAMEWORK`; its name ends in `.template`, and `__package__`
-in its path stands for the package. `{{word}}` in it is replaced; a word that nobody knows is an error of ours.
+A template is a file below `templates/shared` or `templates/FRAMEWORK`, or a text in `templates/licences`. Its name ends
+in `.template`, and `__package__` in its path stands for the package. `{{word}}` in it is replaced; a word that nobody
+knows is an error of ours.
 """
 
 from __future__ import annotations
@@ -17,24 +18,35 @@ from pathlib import Path
 
 from automodels import __version__
 from automodels.errors import InputError
+from automodels_cli.scaffold.licences import DEFAULT, licence_text
 from automodels_cli.scaffold.names import PluginNames
+from automodels_cli.scaffold.placeholders import TITLES, author, description
 
 _WORD = re.compile(r"\{\{(\w+)\}\}")
 _SUFFIX = ".template"
 _REQUIRES = {"flax": '"jax>=0.10", "flax>=0.12"', "torch": '"torch>=2.5"'}
-_TITLES = {"flax": "Flax", "torch": "PyTorch"}
 
 
-def scaffolded(names: PluginNames) -> dict[str, str]:
-    """Path → content of every file of a new plugin."""
-    words = _words(names)
+def scaffolded(names: PluginNames, license_id: str = DEFAULT) -> dict[str, str]:
+    """Path → content of every file of a new plugin; without LICENSE where the licence's text is not known."""
+    text = licence_text(license_id)
+    words = {**_words(names), **_licence_words(license_id, text)}
     root = resources.files("automodels_cli").joinpath("templates")
-    found: dict[str, str] = {}
+    found = {} if text is None else {"LICENSE": _filled(text, words)}
     for folder in ("shared", names.framework):
         for path, template in _templates(root.joinpath(folder)):
             name = path.replace("__package__", names.package).removesuffix(_SUFFIX)
-            found[name] = _WORD.sub(lambda match: words[match[1]], template)
+            found[name] = _filled(template, words)
     return dict(sorted(found.items()))
+
+
+def _filled(template: str, words: Mapping[str, str]) -> str:
+    return _WORD.sub(lambda match: words[match[1]], template)
+
+
+def _licence_words(license_id: str, text: str | None) -> dict[str, str]:
+    # Without the line, a build takes any file that is called LICENSE.
+    return {"license": license_id, "license_files": "" if text is None else '\nlicense-files = ["LICENSE"]'}
 
 
 def write_all(directory: Path, files: Mapping[str, str]) -> None:
@@ -101,7 +113,9 @@ def _words(names: PluginNames) -> dict[str, str]:
         "Type": kind,
         "Prefix": prefix,
         "framework": framework,
-        "Framework": _TITLES[framework],
+        "Framework": TITLES[framework],
+        "authors": author(names.name),
+        "description": description(kind, framework),
         "runtime": f"{framework}-runtime",
         "range": _range(),
         "requires": _REQUIRES[framework],
