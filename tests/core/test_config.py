@@ -6,13 +6,14 @@ import copy
 import json
 import pickle
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automodels.checkpoint.locate import locate
-from automodels.config import PretrainedConfig
+from automodels.config import PretrainedConfig, Size
 from automodels.errors import (
     AutomodelsError,
     CheckpointNotFoundError,
@@ -511,3 +512,33 @@ def test_two_labels_of_one_name_are_kept_as_published():
     config = BertConfig(id2label={"0": "other", "1": "other"}, label2id={"other": 1})
 
     assert config.num_labels == 2
+
+
+class RespeltConfig(PretrainedConfig):
+    """A family whose files spell a field in another way."""
+
+    model_type = "respelt"
+    aliases: ClassVar = {**PretrainedConfig.aliases, "n_embd": "hidden_size"}
+    written_as: ClassVar = {"hidden_size": "n_embd"}
+    unsupported: ClassVar = {"hidden_size": (13,)}
+
+    hidden_size: Size = 8
+    """Width."""
+
+
+@pytest.mark.parametrize(("key", "name"), [("n_embd", "n_embd (hidden_size)"), ("hidden_size", "hidden_size")])
+@pytest.mark.parametrize("make", [RespeltConfig.from_dict, lambda values: RespeltConfig(**values)])
+def test_an_error_names_the_key_that_was_given_and_the_field_that_it_stands_for(make, key, name):
+    with pytest.raises(ConfigValueError) as impossible:
+        make({key: -1})
+    with pytest.raises(UnsupportedConfigError) as unsupported:
+        make({key: 13})
+
+    assert f"\n    {name} is -1: " in str(impossible.value)
+    assert f"RespeltConfig: {name} is 13, which is not implemented" in str(unsupported.value)
+
+
+def test_a_misspelt_alias_is_reported_with_the_nearest_name(caplog):
+    RespeltConfig(n_embed=12)
+
+    assert "n_embed' (did you mean 'n_embd'?)" in caplog.text

@@ -6,12 +6,16 @@ import ast
 import os
 import subprocess
 import sys
+import textwrap
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from automodels.config import PretrainedConfig, Size
 from automodels.testing.conformance import ModelConformance
+from automodels.testing.conformance.config_tests import ConfigTests
 from automodels.testing.firewall import import_without
 from automodels.testing.sites import FakeSite
 
@@ -184,3 +188,53 @@ def test_the_firewall_is_a_command():
     assert (good.returncode, good.stdout) == (0, "no framework is imported\n")
     assert bad.returncode == 1
     assert "cannot be imported" in bad.stdout
+
+
+class RespeltConfig(PretrainedConfig):
+    """A family whose files spell a field in another way."""
+
+    model_type = "respelt"
+    aliases: ClassVar = {**PretrainedConfig.aliases, "n_embd": "hidden_size"}
+    written_as: ClassVar = {"hidden_size": "n_embd"}
+
+    hidden_size: Size = 8
+    """Width."""
+
+
+@pytest.mark.parametrize("key", ["n_embd", "hidden_size"])
+def test_a_field_that_files_spell_in_another_way_may_be_declared_in_both(key):
+    class Declared(ConfigTests):
+        fields: ClassVar = {key: 12}
+
+    Declared().test_a_config_keeps_every_value_that_was_given(RespeltConfig(**{key: 12}))
+    with pytest.raises(AssertionError, match="is 13; 12 was given"):
+        Declared().test_a_config_keeps_every_value_that_was_given(RespeltConfig(**{key: 13}))
+
+
+SILENT = """
+    import pytest
+    from automodels.testing.conformance.generation_tests import GenerationTests
+
+    class TestSilent(GenerationTests):
+        model_class = object
+
+        @pytest.fixture
+        def model(self):
+            raise AssertionError("a model was built")
+
+        @pytest.fixture
+        def config(self): ...
+
+        @pytest.fixture
+        def inputs(self): ...
+"""
+
+
+def test_no_model_is_built_for_a_class_that_does_not_generate(tmp_path):
+    file = tmp_path / "test_silent.py"
+    file.write_text(textwrap.dedent(SILENT))
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "--rootdir", str(tmp_path), str(file)]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+
+    assert "2 skipped" in done.stdout, done.stdout + done.stderr

@@ -59,6 +59,17 @@ def test_a_config_class_that_is_gone_is_an_error_that_names_the_plugin(site, che
         automodels.AutoConfig.from_pretrained(checkpoint())
 
 
+CLASSES = """
+    from automodels import PretrainedConfig
+
+    class MineConfig(PretrainedConfig):
+        model_type = "mine"
+
+    class MineModel:
+        framework = "flax"
+"""
+
+
 @pytest.mark.parametrize("code", [code for code, _, _ in FAILURES.values()], ids=FAILURES.keys())
 def test_listing_and_resolving_never_import_a_plugin_however_bad(site, code):
     site.toy("bad-toy", files=dict.fromkeys(("__init__.py", "modeling.py", "config.py", "hooks.py"), code))
@@ -137,6 +148,55 @@ def test_a_plugin_that_changes_our_variables_is_undone_and_named(site, checkpoin
     changed = "AUTOMODELS_DISABLE, AUTOMODELS_PIN_OPT, AUTOMODELS_PLUGINS"
     assert f"Plugin bad-toy changed {changed} while it was imported; undone." in log.text
     assert "Importing plugin bad-toy changed the environment: OTHER_OF_BAD_TOY." in log.text
+
+
+def test_what_another_thread_registers_for_workers_meanwhile_stays(site, checkpoint, monkeypatch, log):
+    monkeypatch.delenv("AUTOMODELS_REGISTERED", raising=False)
+    site.package("my_models", {"classes.py": CLASSES})
+    gate_code = "import threading\nentered, opened = threading.Event(), threading.Event()"
+    site.write(site.path, {"gate_of_the_test.py": gate_code})
+    waiting = "import gate_of_the_test as gate\ngate.entered.set()\ngate.opened.wait(60)"
+    site.toy("bad-toy", files={"__init__.py": waiting})
+    import gate_of_the_test as gate
+    from my_models.classes import MineConfig, MineModel
+
+    directory = checkpoint()
+    thread = threading.Thread(target=lambda: automodels.AutoModel.from_pretrained(directory))
+    thread.start()
+    assert gate.entered.wait(60)
+
+    with automodels.registrations():
+        automodels.AutoModel.register(MineConfig, MineModel, workers=True)
+        os.environ["AUTOMODELS_STRICT"] = "1"
+        gate.opened.set()
+        thread.join(60)
+        inside = os.environ.get("AUTOMODELS_REGISTERED")
+
+    assert inside == "mine/base/flax=my_models.classes:MineConfig,my_models.classes:MineModel"
+    assert "AUTOMODELS_STRICT" not in os.environ
+    assert "changed AUTOMODELS_STRICT while it was imported; undone." in log.text
+
+
+def test_a_registration_that_ends_while_a_plugin_is_imported_does_not_come_back(site, checkpoint, monkeypatch):
+    monkeypatch.delenv("AUTOMODELS_REGISTERED", raising=False)
+    site.package("my_models", {"classes.py": CLASSES})
+    gate_code = "import threading\nentered, opened = threading.Event(), threading.Event()"
+    site.write(site.path, {"gate_of_the_test.py": gate_code})
+    waiting = "import gate_of_the_test as gate\ngate.entered.set()\ngate.opened.wait(60)"
+    site.toy("bad-toy", files={"__init__.py": waiting})
+    import gate_of_the_test as gate
+    from my_models.classes import MineConfig, MineModel
+
+    directory = checkpoint()
+    thread = threading.Thread(target=lambda: automodels.AutoModel.from_pretrained(directory))
+    with automodels.registrations():
+        automodels.AutoModel.register(MineConfig, MineModel, workers=True)
+        thread.start()
+        assert gate.entered.wait(60)
+    gate.opened.set()
+    thread.join(60)
+
+    assert "AUTOMODELS_REGISTERED" not in os.environ
 
 
 def test_variables_are_restored_when_the_import_fails_too(site, checkpoint):

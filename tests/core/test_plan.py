@@ -121,10 +121,10 @@ def test_a_part_of_every_layer_may_be_fresh():
 
 
 def test_a_wrong_shape_is_told_as_the_file_has_it():
-    error = refusal(tensors(TENSORS | {"layer.0.dense.weight": (3, 5)}), parameters(PARAMETERS))
+    error = refusal(tensors(TENSORS | {"layer.0.dense.weight": (9, 3)}), parameters(PARAMETERS))
 
     assert error.trace == (
-        "wrong: layer.0.dense.kernel: layer.0.dense.weight has shape [3, 5], the model needs [5, 3]",
+        "wrong: layer.0.dense.kernel: layer.0.dense.weight has shape [9, 3], the model needs [5, 3]",
     )
     assert "ignore_mismatched_sizes=True" in str(error)
 
@@ -201,8 +201,34 @@ def test_all_culprits_are_in_the_trace_and_a_few_of_each_kind_in_the_message():
         assert f"    … and 48 more {kind}" in lines
     assert lines[-2:] == [
         "Load it without strict=True to allow new heads and leftovers.",
-        "Pass ignore_mismatched_sizes=True to start these parameters afresh.",
+        "Take a config and weights that belong together, or pass ignore_mismatched_sizes=True to start these "
+        "parameters afresh.",
     ]
+
+
+@pytest.mark.parametrize("backbone", ["", "bert"])
+def test_a_backbone_of_another_size_is_first_told_to_be_of_another_config(backbone):
+    wanted = {f"{backbone}.{path}" if backbone else path: shape for path, shape in PARAMETERS.items()}
+    given = TENSORS | {"embed.weight": (9, 3)}
+    heads = {"embed.weight": (7, 3), "head.weight": (5, 3)}
+
+    of_backbone = refusal(tensors(given), parameters(wanted), backbone=backbone)
+    of_head = refusal(tensors(TENSORS | heads), parameters(PARAMETERS | {"head.kernel": (3, 2)}), backbone="embed")
+
+    assert of_backbone.hints[0].startswith("Take a config and weights that belong together")
+    assert of_head.hints == ("Pass ignore_mismatched_sizes=True to start these parameters afresh.",)
+
+
+def test_a_matrix_that_fits_the_other_way_round_is_told_so_and_not_to_start_afresh():
+    given = tensors(TENSORS | {"layer.0.dense.weight": (3, 5)})
+
+    error = refusal(given, parameters(PARAMETERS), other_weights="Here is x.bin, too: from_pt=True.")
+
+    assert error.trace[0].endswith("has shape [3, 5], the model needs [5, 3], the other way round")
+    assert error.hints == (
+        "The file keeps matrices the other way round than the key map has them. "
+        "Here is x.bin, too: from_pt=True.",
+    )  # fmt: skip
 
 
 def test_two_kinds_of_culprits_leave_room_for_three_of_each():

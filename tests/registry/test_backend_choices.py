@@ -232,6 +232,7 @@ def test_a_device_that_no_framework_can_use_is_exit_code_6(here, toys, checkpoin
     [
         (["ToyForCausalLM"], None, "causal-lm"),
         (["ToyModel"], None, "base"),
+        (["ToyLMHeadModel"], None, "causal-lm"),
         (["Unheard", "ToyForCausalLM"], None, "causal-lm"),
         (["ToyForTokenClassification"], None, "base"),
         ([], None, "base"),
@@ -251,6 +252,22 @@ def test_the_task_is_that_of_the_architectures(here, toys, checkpoint, capsys, a
     assert code == (0 if expected else 5), document
     if expected:
         assert document["choices"][0]["task"] == expected
+
+
+def test_a_class_of_the_manifest_says_the_task_of_its_name(here, site, toys, checkpoint, capsys, monkeypatch):
+    tasks = 'base = "odd.modeling:FlaxOddModel"\ncausal-lm = "odd.modeling:FlaxOddSpeaker"\n'
+    table = model_table("odd", model_type="odd").partition("[model.tasks]")[0].replace("odd.config", "toy_heads.config")
+    config = CONFIG.replace('"toy"', '"odd"')
+    site.plugin(
+        "odd", "{head}" + f"{table.replace('toy_heads', 'odd')}[model.tasks]\n{tasks}", files={"config.py": config}
+    )
+    monkeypatch.setenv("AUTOMODELS_PLUGINS", "toy-heads,odd")
+    name = checkpoint(model_type="odd", architectures=["OddSpeaker"])
+
+    code = here(["backends", "--json", "--framework", "flax", "--for", name])
+
+    document = json.loads(capsys.readouterr().out)
+    assert (code, document["choices"][0]["task"]) == (0, "causal-lm")
 
 
 def test_a_framework_that_does_not_offer_the_task_says_so_beside_the_other(here, toys, checkpoint, capsys):

@@ -229,3 +229,36 @@ def test_every_problem_says_what_to_do(alone, site, monkeypatch, examined):
     assert len(problems) >= 5
     assert all(each["remedy"] for each in problems)
     assert any(each["remedy"] == "Run: pip install 'nowhere-to-be-found>=2'" for each in problems)
+
+
+def test_the_lock_file_in_force_is_named(alone, site, monkeypatch, tmp_path, capsys, examined):
+    site.plugin("toy-plugin", "{head}" + model_table("toy_plugin"))
+    path = tmp_path / "automodels.lock"
+    assert alone(["lock", "--file", str(path)]) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("AUTOMODELS_LOCK", str(path))
+
+    assert alone(["doctor", "--json"]) == 0
+    assert examined()["settings"]["lock"] == str(path)
+    assert alone(["doctor"]) == 0
+    assert f"lock file      {path}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "There is no lock file"), ("{}", "is not a lock file"), ("{", "")]
+)
+def test_a_lock_file_that_is_missing_or_malformed_is_a_problem(
+    alone, site, monkeypatch, tmp_path, examined, content, said
+):
+    site.plugin("toy-plugin", "{head}" + model_table("toy_plugin"))
+    path = tmp_path / "automodels.lock"
+    if content is not None:
+        path.write_text(content)
+    monkeypatch.setenv("AUTOMODELS_LOCK", str(path))
+
+    assert alone(["doctor", "--json"]) == 1
+
+    (problem,) = [each for each in examined()["findings"] if each["level"] == "problem"]
+    assert problem["subject"] == "lock file"
+    assert said in problem["message"]
+    assert str(path) in problem["message"]

@@ -94,13 +94,13 @@ class JsonConfig(BaseModel):
     def __init__(self, /, **values: Any) -> None:
         """Fields by name. Raises ConfigValueError, UnsupportedConfigError."""
         known = self._canonical(values)
-        self._refuse_unsupported(known)
+        self._refuse_unsupported(known, self._names(values))
         derived = self._derived_fields()
         known = {field: value for field, value in known.items() if value is not None or field not in derived}
         try:
             super().__init__(**known)
         except ValidationError as error:
-            raise _value_error(type(self), error) from error
+            raise _value_error(type(self), error, self._names(values)) from error
         self._given = {self.written_as.get(key, key): value for key, value in values.items()}
         for field in derived:
             if field not in known:
@@ -260,6 +260,11 @@ class JsonConfig(BaseModel):
         return cls.aliases.get(key, key)
 
     @classmethod
+    def _names(cls, values: Mapping[str, Any]) -> dict[str, str]:
+        """Field → what errors call it: the key that was given, and then the field that it stands for."""
+        return {cls._field(key): f"{key} ({cls._field(key)})" for key in values if cls._field(key) != key}
+
+    @classmethod
     def _derived_fields(cls) -> list[str]:
         return [name for name, field in cls.model_fields.items() if field.default is DERIVED]
 
@@ -279,12 +284,12 @@ class JsonConfig(BaseModel):
         return {**written, **nulls}
 
     @classmethod
-    def _refuse_unsupported(cls, values: Mapping[str, Any]) -> None:
+    def _refuse_unsupported(cls, values: Mapping[str, Any], names: Mapping[str, str]) -> None:
         for field, refused in cls.unsupported.items():
             if values.get(field) in refused:
                 raise UnsupportedConfigError(
-                    f"{cls.__name__}: {field} is {values[field]!r}, which is not implemented; loading would give a "
-                    "silently different network."
+                    f"{cls.__name__}: {names.get(field, field)} is {values[field]!r}, which is not implemented; "
+                    "loading would give a silently different network."
                 )
 
     def _report_unknown(self) -> None:
@@ -294,20 +299,22 @@ class JsonConfig(BaseModel):
             warn_once(f"{type(self).__name__} does not know {names}; kept, and written back when saved.")
 
     def _meant(self, name: str) -> str:
-        guess = nearest(name, type(self).model_fields)
+        guess = nearest(name, type(self).field_names())
         return f" (did you mean {guess!r}?)" if guess else ""
 
 
-def _value_error(kind: type[JsonConfig], error: ValidationError) -> ConfigValueError:
+def _value_error(kind: type[JsonConfig], error: ValidationError, names: Mapping[str, str]) -> ConfigValueError:
     """All wrong fields at once, one line each."""
-    return ConfigValueError("\n".join([f"{kind.__name__} has impossible values:", *_lines(error)]))
+    return ConfigValueError("\n".join([f"{kind.__name__} has impossible values:", *_lines(error, names)]))
 
 
-def _lines(error: ValidationError) -> Iterator[str]:
+def _lines(error: ValidationError, names: Mapping[str, str]) -> Iterator[str]:
     for problem in error.errors(include_url=False):
         field, *inside = problem["loc"] or ("a key",)
         # Of alternatives, pydantic names the one that it tried: no place in the file.
-        place = ".".join([str(field), *(str(part) for part in inside if not _is_alternative(part))])
+        place = ".".join(
+            [names.get(str(field), str(field)), *(str(part) for part in inside if not _is_alternative(part))]
+        )
         yield f"    {place} is {shown(problem['input'])}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
 
 

@@ -37,6 +37,7 @@ from automodels_cli.logs import log_to
 from automodels_cli.output import Output
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
+OLD_ENDINGS = {"causal-lm": "LMHeadModel"}  # of transformers' first classes, such as GPT2LMHeadModel
 _HEADERS = ("BACKEND", "KIND", "PLUGIN", "PRIORITY", "VERDICT")
 
 
@@ -137,19 +138,33 @@ def _choice(framework: str | None, subject: Subject, arguments: Namespace, dtype
 
 
 def _task(raw: Mapping[str, Any], framework: str | None, catalog: Catalog) -> str:
-    """The task of the checkpoint's architectures, such as `causal-lm` of `OPTForCausalLM`, where it is offered."""
-    found = [
-        entry.task
+    """The task of the checkpoint's architectures, such as `causal-lm` of `OPTForCausalLM`, where it is offered.
+
+    A class of that name says it; else the ending, which is that of the task's auto class, or an old one.
+    """
+    entries = [
+        entry
         for entry in catalog.entries
         if entry.model_type == raw["model_type"] and framework in (None, entry.framework)
     ]
     named = raw.get("architectures")
-    for architecture in named if isinstance(named, list) else ():
-        for task in found:
-            suffix = catalog.tasks.get(task, "").removeprefix("AutoModel")
-            if suffix and isinstance(architecture, str) and architecture.endswith(suffix):
-                return task
+    architectures = [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
+    for architecture in architectures:
+        for entry in entries:
+            if _class_name(entry).removeprefix("Flax") == architecture.removeprefix("Flax"):
+                return entry.task
+    for architecture in architectures:
+        for entry in entries:
+            suffixes = (catalog.tasks.get(entry.task, "").removeprefix("AutoModel"), OLD_ENDINGS.get(entry.task, ""))
+            if any(suffix and architecture.endswith(suffix) for suffix in suffixes):
+                return entry.task
+    found = [entry.task for entry in entries]
     return "base" if "base" in found or not found else found[0]
+
+
+def _class_name(entry: Entry) -> str:
+    name = entry.model.__qualname__ if isinstance(entry.model, type) else entry.model.rpartition(":")[2]
+    return name.rpartition(".")[2]
 
 
 def _needs(config: PretrainedConfig, entry: Entry) -> AttentionNeeds:

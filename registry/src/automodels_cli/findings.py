@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from automodels.errors import AutomodelsError
 from automodels.plugins.catalog import Catalog
 from automodels.plugins.entries import Plugin
 from automodels.plugins.package_files import unreadable_entry_points
@@ -40,6 +41,7 @@ def findings(catalog: Catalog) -> list[Finding]:
     """Everything that was found, problems first."""
     found = [
         *(_of_settings(each) for each in catalog.warnings),
+        *_of_lock(catalog.settings.lock),
         *(finding for plugin in catalog.plugins for finding in _of_plugin(plugin, catalog)),
         *_of_distributions(catalog),
     ]
@@ -49,6 +51,19 @@ def findings(catalog: Catalog) -> list[Finding]:
 def _of_settings(problem: Problem) -> Finding:
     next_step = remedy(problem.code, "")
     return Finding(problem=True, subject="settings", message=problem.message, code=problem.code, remedy=next_step)
+
+
+def _of_lock(path: str | None) -> Iterator[Finding]:
+    """A lock file in force that cannot be read: every load ends with that."""
+    if path is None:
+        return
+    from automodels.locking.lock_file import read_lock
+
+    try:
+        read_lock(path)
+    except AutomodelsError as error:
+        next_step = " ".join(error.hints) or None
+        yield Finding(problem=True, subject="lock file", message=error.message, code=error.code, remedy=next_step)
 
 
 def _of_plugin(plugin: Plugin, catalog: Catalog) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from automodels.checkpoint.tensors import TensorView
 from automodels.errors import CheckpointFormatError, CheckpointMismatchError
 
 _NUMBER = re.compile(r"(?<=\.)[0-9]+(?=\.|$)")
+_TURNED = "the other way round"
 CULPRITS = 3  # of one kind are named in a message; the trace has all
 
 
@@ -79,15 +80,17 @@ def make_plan(
     ignore_mismatched_sizes: bool = False,
     strict: bool = False,
     source: str = "the checkpoint",
+    other_weights: str = "",
 ) -> Plan:
     """The complete plan for filling `parameters` (path → shape and type) from `tensors`.
 
     Parameter paths are relative to the model; `backbone` is the path of the backbone in it (empty for the backbone
     itself). `naming` says whose names the tensors bear. An alternate of the key map whose parameter the model does not
     have fills the other's parameter when that has no tensor, and is tied to it otherwise. A parameter outside the
-    backbone, or below a path in `may_be_fresh`, may be missing. Raises CheckpointMismatchError, with every culprit in
-    the trace, when a backbone parameter is missing, a shape differs, a type cannot be cast, or — with `strict` —
-    anything is missing or left over; CheckpointFormatError when two spellings of one tensor stand side by side.
+    backbone, or below a path in `may_be_fresh`, may be missing. `other_weights` says what else could be loaded, for a
+    file that keeps tensors the other way round. Raises CheckpointMismatchError, with every culprit in the trace, when a
+    backbone parameter is missing, a shape differs, a type cannot be cast, or — with `strict` — anything is missing or
+    left over; CheckpointFormatError when two spellings of one tensor stand side by side.
     """
     sorting = _sort(tensors, parameters, keymap, backbone=backbone, naming=naming, source=source)
     by_parameter, unexpected = sorting.by_parameter, sorting.unexpected
@@ -104,7 +107,9 @@ def make_plan(
     culprits += [f"wrong: {path}: {text}" for path, (text, _) in wrong.items() if path not in mismatched]
     culprits += [f"left over: {name}" for name in unexpected if strict]
     if culprits:
-        raise _mismatch(culprits, len(parameters), source, strict)
+        is_backbones = any(not _is_new(path, backbone, ()) for path in wrong)
+        hints = _hints(culprits, strict=strict, is_backbones=is_backbones, other_weights=other_weights)
+        raise _mismatch(culprits, hints, len(parameters), source)
     assignments = [
         Assignment(parameter=path, tensor=tensor, layout=layout, dtype=parameters[path].dtype)
         for path, (tensor, layout) in by_parameter.items()
@@ -202,13 +207,25 @@ def _problem(tensor: TensorView, layout: Layout, parameter: AbstractParameter) -
     """(what does not fit, whether it is the shape)."""
     expected = parameter.shape[::-1] if layout is TRANSPOSED else parameter.shape
     if tensor.shape != expected:
-        return f"{tensor.name} has shape {list(tensor.shape)}, the model needs {list(expected)}", True
+        turned = f", {_TURNED}" if tensor.shape == expected[::-1] else ""
+        return f"{tensor.name} has shape {list(tensor.shape)}, the model needs {list(expected)}{turned}", True
     if tensor.dtype != parameter.dtype and not (is_floating(tensor.dtype) and is_floating(parameter.dtype)):
         return f"{tensor.name} is {tensor.dtype.name}, which is not cast to {parameter.dtype.name}", False
     return None
 
 
-def _mismatch(culprits: list[str], total: int, source: str, strict: bool) -> CheckpointMismatchError:
+def _hints(culprits: list[str], *, strict: bool, is_backbones: bool, other_weights: str) -> list[str]:
+    """What to do, in two lines at most; a backbone's parameters are hardly meant to start afresh."""
+    hints = ["Load it without strict=True to allow new heads and leftovers."] if strict else []
+    if any(culprit.endswith(_TURNED) for culprit in culprits):
+        hints.append(f"The file keeps matrices {_TURNED} than the key map has them. {other_weights}".rstrip())
+    elif any(" has shape " in culprit for culprit in culprits):
+        afresh = "ass ignore_mismatched_sizes=True to start these parameters afresh."
+        hints.append(f"Take a config and weights that belong together, or p{afresh}" if is_backbones else f"P{afresh}")
+    return hints
+
+
+def _mismatch(culprits: list[str], hints: list[str], total: int, source: str) -> CheckpointMismatchError:
     lines = [f"{source} does not fit the model ({total} parameters):"]
     kinds = {culprit.partition(":")[0] for culprit in culprits}
     limit = CULPRITS if len(kinds) < 3 else CULPRITS - 1  # so that all kinds and the hints fit into 12 lines
@@ -217,7 +234,4 @@ def _mismatch(culprits: list[str], total: int, source: str, strict: bool) -> Che
         lines += [f"    {culprit}" for culprit in of_kind[:limit]]
         if len(of_kind) > limit:
             lines.append(f"    … and {len(of_kind) - limit} more {kind}")
-    hints = ["Load it without strict=True to allow new heads and leftovers."] if strict else []
-    if any(" has shape " in culprit for culprit in culprits):
-        hints.append("Pass ignore_mismatched_sizes=True to start these parameters afresh.")
     return CheckpointMismatchError("\n".join(lines), hints=hints, trace=culprits)

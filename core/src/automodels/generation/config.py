@@ -310,7 +310,7 @@ class GenerationConfig(JsonConfig):
         return config
 
     @classmethod
-    def _refuse_unsupported(cls, values: Mapping[str, Any]) -> None:
+    def _refuse_unsupported(cls, values: Mapping[str, Any], names: Mapping[str, str]) -> None:
         refuse_unimplemented(values)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from automodels.errors import AutomodelsError, PluginHookError, PluginImportError, PluginReferenceError
 from automodels.plugins.entries import REGISTERED, Plugin
 from automodels.plugins.hooks import Hooks
+from automodels.plugins.registered_variable import as_registered, written_so_far
 from automodels.plugins.scan import shown
 
 SLOW_IMPORT_SECONDS = 20.0
@@ -148,18 +149,22 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def _guarded_environment(plugin: Plugin) -> Iterator[None]:
-    """Undoes changes of AUTOMODELS_ variables: a plugin may not change how plugins are chosen. Others are reported."""
-    before = dict(os.environ)
+    """Undoes changes of AUTOMODELS_ variables: a plugin may not change how plugins are chosen. Others are reported.
+
+    What is registered meanwhile, perhaps by another thread, stays.
+    """
+    found, since = dict(os.environ), written_so_far()
     try:
         yield
     finally:
-        changed = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
-        ours = sorted(name for name in changed if name.startswith("AUTOMODELS_"))
-        for name in ours:
-            if name in before:
-                os.environ[name] = before[name]
-            else:
-                del os.environ[name]
+        with as_registered(found, since) as before:
+            changed = {name for name in {*before, *os.environ} if before.get(name) != os.environ.get(name)}
+            ours = sorted(name for name in changed if name.startswith("AUTOMODELS_"))
+            for name in ours:
+                if name in before:
+                    os.environ[name] = before[name]
+                else:
+                    del os.environ[name]
         if ours:
             logger.warning("Plugin %s changed %s while it was imported; undone.", plugin.name, ", ".join(ours))
         if others := sorted(changed - set(ours)):

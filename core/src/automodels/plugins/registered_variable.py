@@ -13,6 +13,9 @@ import functools
 import os
 import re
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from automodels.errors import InputError, RegistrationError
 from automodels.plugins.manifest import FRAMEWORKS, NAME, REFERENCE
@@ -20,6 +23,8 @@ from automodels.plugins.scan import shown
 
 VARIABLE = "AUTOMODELS_REGISTERED"
 ITEMS = 512  # as many as one manifest may offer
+_lock = threading.RLock()
+_written: list[str | None] = []  # by this process, the last at the end; None for removing the variable
 _ITEM = re.compile(
     rf"(?P<model_type>{NAME.pattern})(?:/(?P<task>{NAME.pattern})/(?P<framework>{'|'.join(FRAMEWORKS)}))?"
     rf"=(?P<references>{REFERENCE.pattern}(?:,{REFERENCE.pattern})?)",
@@ -37,20 +42,41 @@ def inherited() -> dict[Key, tuple[str, ...]]:
 
 def hand_on(key: Key, references: tuple[str, ...]) -> bool:
     """Adds an item to the variable; False when it stands there already. Raises RegistrationError for another one."""
-    there = inherited()
-    if key in there:
-        if there[key] != references:
-            raise RegistrationError(f"{VARIABLE} names {', '.join(there[key])} for {'/'.join(key)} already.")
-        return False
-    _write({**there, key: references})
+    with _lock:
+        there = inherited()
+        if key in there:
+            if there[key] != references:
+                raise RegistrationError(f"{VARIABLE} names {', '.join(there[key])} for {'/'.join(key)} already.")
+            return False
+        _write({**there, key: references})
     return True
 
 
 def take_back(key: Key) -> None:
     """Removes an item from the variable; one that is not there is none."""
-    there = inherited()
-    if there.pop(key, None) is not None:
-        _write(there)
+    with _lock:
+        there = inherited()
+        if there.pop(key, None) is not None:
+            _write(there)
+
+
+def written_so_far() -> int:
+    """How often this process has written the variable, for `as_registered`."""
+    return len(_written)
+
+
+@contextmanager
+def as_registered(environment: dict[str, str], since: int) -> Iterator[dict[str, str]]:
+    """An environment as it was when `written_so_far` gave `since`, and what was registered since then, by any thread.
+
+    Inside the block nobody else registers.
+    """
+    with _lock:
+        if len(_written) == since:
+            yield environment
+        else:
+            others = {name: value for name, value in environment.items() if name != VARIABLE}
+            yield others if (last := _written[-1]) is None else {**others, VARIABLE: last}
 
 
 def reference_of(kind: type) -> str:
@@ -102,7 +128,9 @@ def _parsed(text: str) -> tuple[tuple[Key, tuple[str, ...]], ...]:
 def _write(items: dict[Key, tuple[str, ...]]) -> None:
     if len(items) > ITEMS:
         raise RegistrationError(f"More than {ITEMS} classes cannot be registered for workers.")
-    if items:
-        os.environ[VARIABLE] = ";".join(f"{'/'.join(key)}={','.join(references)}" for key, references in items.items())
+    text = ";".join(f"{'/'.join(key)}={','.join(references)}" for key, references in items.items())
+    _written.append(text or None)
+    if text:
+        os.environ[VARIABLE] = text
     else:
         os.environ.pop(VARIABLE, None)

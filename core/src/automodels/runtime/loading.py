@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast
 
 from automodels.arguments import refuse_unknown
-from automodels.checkpoint.formats import Naming
+from automodels.checkpoint.formats import FORMATS, Naming
 from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import OPTIONS, Location, locate, split_options
 from automodels.checkpoint.plan import AbstractParameter, Plan, make_plan
@@ -113,7 +113,18 @@ def plan_for(
         strict=strict,
         source=source,
         naming=checkpoint.naming if keymap is None else Naming.HUB,
+        other_weights=_other_weights(checkpoint),
     )
+
+
+def _other_weights(checkpoint: Checkpoint) -> str:
+    """How to load torch's weights in place of Flax's, of which each family had its own layouts."""
+    if checkpoint.naming is not Naming.FLAX:
+        return ""
+    names = [name for form in FORMATS if form.naming is Naming.HUB for name in (form.single(), *form.indexes())]
+    there = [name for name in names if name not in checkpoint.files and (checkpoint.directory / name).is_file()]
+    what = f"There is {listed(there, limit=2)}, too" if there else "The repository may have torch's weights, too"
+    return f"{what}: from_pt=True."
 
 
 def warn_of_fresh(model_class: type, plan: Plan, source: str) -> None:

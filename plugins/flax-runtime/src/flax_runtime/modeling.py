@@ -20,11 +20,14 @@ from flax import nnx
 from automodels.arguments import parameters
 from automodels.checkpoint.locate import Location
 from automodels.checkpoint.opening import open_checkpoint
+from automodels.checkpoint.plan import Plan
+from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.report import LoadReport
 from automodels.config import PretrainedConfig
 from automodels.plugins.resolve import Resolution
 from automodels.runtime.loading import again_if_saved, located_with_config, plan_for, refuse_many_layers, warn_of_fresh
 from automodels.runtime.numbers import sizes, whole
+from automodels.runtime.ties import check_ties
 from flax_runtime.attend import Attend
 from flax_runtime.building import Build, outline
 from flax_runtime.devices import backend_here
@@ -146,8 +149,7 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
         report = model.backend_report
         logger.info("%s: backend %s on %s.", cls.__name__, report.spec, report.situation)
         model._read_generation_config(location)
-        fitting: dict[str, Any] = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
-        plan = plan_for(model, abstract_parameters(model._abstract), checkpoint, location.name, **fitting)
+        plan = model._plan(checkpoint, location.name, strict=strict, ignore_mismatched_sizes=ignore_mismatched_sizes)
         arrays = fill(plan)
         if _do_init:
             warn_of_fresh(cls, plan, location.name)
@@ -165,6 +167,18 @@ class FlaxPreTrainedModel(GenerationMethods, CheckpointSaving):
             return model, params
         model._params = params
         return model
+
+    def _plan(self, checkpoint: Checkpoint, source: str, *, strict: bool, **fitting: Any) -> Plan:
+        """Which tensor fills which parameter; tied ones are the same where both are there."""
+
+        def planned(model: Self, strict: bool) -> Plan:
+            return plan_for(model, abstract_parameters(model._abstract), checkpoint, source, strict=strict, **fitting)
+
+        def untied_plan(config: PretrainedConfig) -> Plan:
+            return planned(type(self)(config, dtype=self.dtype, _do_init=False, backend=self._backend), False)
+
+        plan = planned(self, strict)
+        return check_ties(self, self._config, plan, checkpoint, source, strict=strict, untied_plan=untied_plan)
 
     def with_backend(self, backend: str) -> Self:
         """The same model with another backend: "xla", "cudnn+jit", "eager", "auto"; this one stays as it is.

@@ -20,6 +20,7 @@ from automodels.checkpoint.formats import Naming
 from automodels.checkpoint.keymap import KeyMap
 from automodels.checkpoint.locate import Location
 from automodels.checkpoint.opening import open_checkpoint
+from automodels.checkpoint.plan import Plan
 from automodels.checkpoint.reader import Checkpoint
 from automodels.checkpoint.report import LoadReport
 from automodels.config import PretrainedConfig
@@ -33,6 +34,7 @@ from automodels.runtime.loading import (
     refuse_many_layers,
     warn_of_fresh,
 )
+from automodels.runtime.ties import check_ties
 from torch_runtime.adapters import Adapter, AdapterMethods
 from torch_runtime.attend import Attend
 from torch_runtime.attention_choice import AttentionChoice, asked_backend, execution_of
@@ -193,9 +195,7 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
             model._compute_with(backend_here(asked, config, chosen, placed.main))
         if quantized is not None and not placed.is_single:
             raise InputError("quantization needs the whole model on one device.", hints=["Pass that as device_map."])
-        fitting = {"strict": strict, "ignore_mismatched_sizes": ignore_mismatched_sizes}
-        keymap = model._flax_keymap() if checkpoint.naming is Naming.FLAX else None
-        plan = plan_for(model, abstract_parameters(model), checkpoint, source, keymap=keymap, **fitting)
+        plan = model._plan(checkpoint, source, strict=strict, ignore_mismatched_sizes=ignore_mismatched_sizes)
         near, index, folder = on_disk(plan, placed, offload_folder)
         warn_of_fresh(cls, plan, source)
         everything = held(model)
@@ -231,6 +231,20 @@ class TorchPreTrainedModel(  # the first one that has a method decides, so those
                 return cls(config, backend=report)
         finally:
             torch.set_default_dtype(before)
+
+    def _plan(self, checkpoint: Checkpoint, source: str, *, strict: bool, **fitting: Any) -> Plan:
+        """Which tensor fills which parameter; tied ones are the same where both are there."""
+
+        def planned(model: Any, strict: bool) -> Plan:
+            keymap = model._flax_keymap() if checkpoint.naming is Naming.FLAX else None
+            abstract = abstract_parameters(model)
+            return plan_for(model, abstract, checkpoint, source, strict=strict, keymap=keymap, **fitting)
+
+        def untied_plan(config: PretrainedConfig) -> Plan:
+            return planned(self._outline_of(config), False)
+
+        plan = planned(self, strict)
+        return check_ties(self, self.config, plan, checkpoint, source, strict=strict, untied_plan=untied_plan)
 
     def _flax_keymap(self) -> KeyMap:
         """How the parameters are called in a Flax tree; for a family to override whose trees differ in more."""

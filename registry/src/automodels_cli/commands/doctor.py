@@ -73,6 +73,7 @@ def _facts(catalog: Catalog) -> dict[str, Any]:
             "strict": settings.strict,
             "framework": settings.framework,
             "project_file": settings.project_file,
+            "lock": settings.lock,
             "pins": [{"model_type": name, "plugin": pin.plugin, "source": pin.source} for name, pin in settings.pins],
         },
         "plugins": [
@@ -109,6 +110,7 @@ def _print(facts: dict[str, Any], found: list[Finding], kept: list[Cache], outpu
             ("strict mode", "on" if settings["strict"] else ""),
             ("framework", settings["framework"] or ""),
             ("project file", settings["project_file"] or ""),
+            ("lock file", settings["lock"] or ""),
             *(("pin", f"{pin['model_type']} = {pin['plugin']} ({pin['source']})") for pin in settings["pins"]),
         ]
     )

@@ -20,7 +20,15 @@ NEW = TOKENS - PROMPT + 1
 class GenerationTests(Subject):
     """What is asked of a class that predicts the next token."""
 
-    def test_generated_tokens_are_the_most_probable_ones(self, model: Any, inputs: Any, config: Any) -> None:
+    @pytest.fixture
+    def generating(self) -> None:
+        """Skips a class that does not predict the next token; to be asked for before `model`, which takes its time."""
+        if not getattr(self.tested, "generates", False):
+            pytest.skip("the class does not predict the next token")
+
+    def test_generated_tokens_are_the_most_probable_ones(
+        self, generating: None, model: Any, inputs: Any, config: Any
+    ) -> None:
         """As the whole text's logits say, computed in one call without a cache."""
         ids = self.prompt(inputs)
         text = self.generated(model, inputs, config)
@@ -34,7 +42,9 @@ class GenerationTests(Subject):
             behind = (logits[row].max(-1) - chosen[row] > allowed)[: _length(tokens, config.vocab_size - 1)]
             assert not behind.any(), f"row {row}: another token than number {behind.argmax()} is more probable"
 
-    def test_a_text_ends_with_the_token_that_ends_it(self, model: Any, inputs: Any, config: Any) -> None:
+    def test_a_text_ends_with_the_token_that_ends_it(
+        self, generating: None, model: Any, inputs: Any, config: Any
+    ) -> None:
         free = self.generated(model, inputs, config)
         end = int(free[0, PROMPT + 1])
 
@@ -48,8 +58,6 @@ class GenerationTests(Subject):
 
     def generated(self, model: Any, inputs: Any, config: Any) -> Array:
         """The most probable text, which hardly any row ends early."""
-        if not getattr(self.tested, "generates", False):
-            pytest.skip("the class does not predict the next token")
         text: Array = self.once(
             "text", lambda: self.driver.generate(model, self.prompt(inputs), **self.options(config))
         )
