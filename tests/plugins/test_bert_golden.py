@@ -12,7 +12,7 @@ from flax_bert import FlaxBertModel
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(path.name for path in (GOLDEN / "bert").iterdir())
-OPTIMIZED = {"odd", "deep"}
+OPTIMIZED = {"odd", "deep", "act_quick_gelu"}
 
 
 @pytest.fixture(params=CASES)

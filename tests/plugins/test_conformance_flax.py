@@ -101,7 +101,7 @@ def test_the_failure_says_what_is_wrong(failures, name, test, message):
 
 def test_every_test_and_every_declaration_is_documented():
     text = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
-    page = re.sub(r"^In PyTorch:.*?(?=^## )", "", text, flags=re.MULTILINE | re.DOTALL)
+    page = re.sub(r"^In PyTorch:.*", "", text[text.index("## What may be declared") :], flags=re.MULTILINE | re.DOTALL)
     declared = {name for kind in (FlaxSubject, Subject) for name in kind.__annotations__ if not name.startswith("_")}
     tests = {name for name in dir(FlaxModelConformance) if name.startswith("test_")}
 

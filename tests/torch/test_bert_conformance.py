@@ -111,6 +111,7 @@ class TestBertLMHeadModel(BertConformance):
     model_class = torch_heads.BertLMHeadModel
     fields = CROSS
     cache = True
+    generation = False
 
     def example_inputs(self, config: Any) -> dict[str, Any]:
         inputs = super().example_inputs(config)

@@ -61,6 +61,9 @@ class Subject:
     hidden_states: ClassVar[bool] = True
     """Whether calls return them when they are asked for."""
 
+    generation: ClassVar[bool] = True
+    """Whether a class that `generates` goes on from ids alone, with nothing else that the example's calls have."""
+
     tolerances: ClassVar[Mapping[str, float]] = {"float32": 1e-5, "bfloat16": 0.1, "float16": 0.02}
     """Type of the computation → how far an output may be off (see `assert_close`). A type left out is not tested."""
 
