@@ -248,7 +248,11 @@ IMPOSSIBLE = {
     "opt no spread": (OPTConfig, {"init_std": 0}, "init_std is 0: input should be greater than 0"),
     "opt activation": (OPTConfig, {"activation_function": "mish"}, "activation_function is 'mish'"),
     "opt projection": (OPTConfig, {"word_embed_proj_dim": 0}, "word_embed_proj_dim is 0: input should be greater"),
-    "opt norm": (OPTConfig, {"_remove_final_layer_norm": 1}, "remove_final_layer_norm is 1: input should be a valid"),
+    "opt norm": (
+        OPTConfig,
+        {"_remove_final_layer_norm": 1},
+        "_remove_final_layer_norm (remove_final_layer_norm) is 1: input",
+    ),
     "opt type": (OPTConfig, {"model_type": "bert"}, "OPTConfig is for 'opt'; this config is for 'bert'"),
     "neo heads": (GPTNeoConfig, {"num_heads": 3}, "hidden_size 2048 is not a multiple of num_heads 3"),
     "neo too few": (GPTNeoConfig, {"num_layers": 12}, "attention_types describe 24 layers, but num_layers is 12"),

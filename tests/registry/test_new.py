@@ -81,9 +81,7 @@ def test_what_it_writes_passes_the_static_check_less_what_the_author_should_say(
     assert here(["check", f"{framework}-nano", "--json"]) == 0
 
     findings = json.loads(capsys.readouterr().out)["findings"]
-    assert [(each["code"], each["level"], each["subject"]) for each in findings] == [
-        ("C102", "note", "authors"), ("C102", "note", "description")
-    ]  # fmt: skip
+    assert said(findings) == [("C102", "note", "authors"), ("C102", "note", "description")]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -94,9 +92,14 @@ def test_an_author_and_a_description_of_its_own_leave_nothing_to_note(here, caps
     file.write_text(text)
     capsys.readouterr()
 
-    assert here(["check", f"{framework}-nano"]) == 0
+    assert here(["check", f"{framework}-nano", "--json"]) == 0
 
-    assert "0 problems, 0 notes" in capsys.readouterr().out
+    assert said(json.loads(capsys.readouterr().out)["findings"]) == []
+
+
+def said(findings):
+    """Code, level and subject of each; less that frameworks are not installed, where they are not."""
+    return [(each["code"], each["level"], each["subject"]) for each in findings if each["code"] != "C109"]
 
 
 @pytest.mark.parametrize(("framework", "prefix"), [("flax", "Flax"), ("torch", "")])
